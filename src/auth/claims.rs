@@ -1,0 +1,92 @@
+//! What the claims of a verified token must say (RFC 7519 section 4.1), each fault in words.
+
+use serde_json::{Map, Value};
+
+use super::{Identity, Refusal, refuse};
+use crate::protocol::{MAX_ID, UserId, Username};
+
+/// The payload of a token whose signature holds.
+#[derive(Clone, Debug)]
+pub struct Claims(pub(super) Map<String, Value>);
+
+/// Unix time in seconds at which a token ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expiry(pub i64);
+
+const USER_CLAIMS: [&str; 3] = ["user_id", "sub", "id"];
+const NAME_CLAIMS: [&str; 3] = ["username", "preferred_username", "name"];
+const DEFAULT_ROLE: &str = "user";
+/// Longest role that is believed, in bytes.
+const ROLE_MAX_BYTES: usize = 64;
+
+impl Claims {
+    /// Who this is, if the claims hold at `now` (Unix seconds) with `leeway` seconds forgiven.
+    pub fn identity(&self, now: i64, leeway: i64) -> Result<Identity, Refusal> {
+        let expiry = self.expiry()?;
+        if now >= expiry.0.saturating_add(leeway) {
+            return refuse(format!("token expired {} ago", span(now.saturating_sub(expiry.0))));
+        }
+        self.not_before("nbf", "is valid only in", now, leeway)?;
+        self.not_before("iat", "was issued in the future, in", now, leeway)?;
+        let user = self.user()?;
+        Ok(Identity { user, username: self.username(user), role: self.role(), expiry })
+    }
+
+    fn expiry(&self) -> Result<Expiry, Refusal> {
+        match self.0.get("exp") {
+            None => refuse("token has no exp: a token must expire".into()),
+            Some(exp) => match exp.as_i64() {
+                Some(seconds) => Ok(Expiry(seconds)),
+                None => refuse("exp must be an integer: Unix time in seconds".into()),
+            },
+        }
+    }
+
+    fn not_before(&self, claim: &str, words: &str, now: i64, leeway: i64) -> Result<(), Refusal> {
+        let Some(value) = self.0.get(claim) else { return Ok(()) };
+        let Some(seconds) = value.as_i64() else {
+            return refuse(format!("{claim} must be an integer: Unix time in seconds"));
+        };
+        let early = seconds.saturating_sub(now);
+        if early > leeway {
+            return refuse(format!("token {words} {}: compare the clocks of both machines", span(early)));
+        }
+        Ok(())
+    }
+
+    /// `user_id` as an integer, else `sub` or `id` as an integer or a numeric string. The first that is there decides:
+    /// going on after a bad one would let a token be read as somebody else's.
+    fn user(&self) -> Result<UserId, Refusal> {
+        let Some(&claim) = USER_CLAIMS.iter().find(|&&claim| self.0.get(claim).is_some_and(|v| !v.is_null())) else {
+            return refuse(format!("no user id: looked for {}", USER_CLAIMS.join(", ")));
+        };
+        let number = match &self.0[claim] {
+            Value::String(text) if claim != "user_id" && text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
+            value => value.as_i64(),
+        };
+        match number.and_then(UserId::new) {
+            Some(user) => Ok(user),
+            None => refuse(format!("{claim} must be an integer from 1 to {MAX_ID}")),
+        }
+    }
+
+    fn username(&self, user: UserId) -> Username {
+        let name = NAME_CLAIMS.iter().find_map(|&claim| self.0.get(claim)?.as_str());
+        Username::cleaned(name.unwrap_or_default(), user)
+    }
+
+    fn role(&self) -> String {
+        let role = self.0.get("role").and_then(Value::as_str).filter(|role| role.len() <= ROLE_MAX_BYTES);
+        role.filter(|role| !role.is_empty()).unwrap_or(DEFAULT_ROLE).to_owned()
+    }
+}
+
+/// `seconds` in the largest unit that says enough: `45 s`, `3 min`, `2 h`, `5 d`.
+pub(super) fn span(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

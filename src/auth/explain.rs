@@ -1,0 +1,62 @@
+//! A token explained to a person: header, claims, what is wrong and how to mend it.
+
+use std::fmt::Write as _;
+
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use serde_json::{Map, Value};
+
+use super::{LEEWAY_SECONDS, Refusal, Tokens, claims::span, header};
+
+/// The report on `token` and whether a handshake would accept it at `now` (Unix seconds).
+///
+/// Shows what the token says before it says whether that is true: the one place where unverified claims are read, for
+/// the eyes of somebody who already holds the token.
+pub fn explain(tokens: &Tokens, token: &str, now: i64) -> (String, Result<(), Refusal>) {
+    let mut text = String::new();
+    if let Some(header) = header(token) {
+        let _ = writeln!(text, "header   {}", Value::Object(header));
+    }
+    if let Ok(claims) = insecure_decode_claims::<Map<String, Value>>(token) {
+        for (claim, value) in &claims {
+            let _ = writeln!(text, "claim    {claim} = {value}{}", moment(claim, value, now));
+        }
+    }
+    let verdict = tokens.verify(token, now, LEEWAY_SECONDS);
+    match &verdict {
+        Ok(identity) => {
+            let _ = writeln!(
+                text,
+                "ok       user {} \"{}\", role {}, for another {}",
+                identity.user,
+                identity.username,
+                identity.role,
+                span(identity.expiry.0.saturating_sub(now)),
+            );
+        }
+        Err(refusal) => {
+            let _ = writeln!(text, "refused  {refusal}\nfix      {}", remedy(&refusal.0));
+        }
+    }
+    (text, verdict.map(|_| ()))
+}
+
+fn moment(claim: &str, value: &Value, now: i64) -> String {
+    let Some(seconds) = value.as_i64().filter(|_| matches!(claim, "exp" | "iat" | "nbf")) else {
+        return String::new();
+    };
+    let Ok(time) = jiff::Timestamp::from_second(seconds) else { return String::new() };
+    let away = seconds.saturating_sub(now);
+    if away >= 0 { format!("  ({time}, in {})", span(away)) } else { format!("  ({time}, {} ago)", span(-away)) }
+}
+
+fn remedy(reason: &str) -> &'static str {
+    match reason {
+        r if r.contains("expired") => "get a new token: log in again, or `chat-server token --user-id … --username …`",
+        r if r.starts_with("signature") => "sign and verify with the same secret: compare JWT_SECRET (or --jwt-secret-file) on both sides, also for a trailing space or newline",
+        r if r.contains("HS256") => "sign with HS256",
+        r if r.contains("user id") || r.contains("_id") || r.starts_with("sub") || r.starts_with("id ") => "put the user's number into the claim user_id",
+        r if r.contains("exp") => "add exp, in seconds since 1970",
+        r if r.contains("clocks") => "set the clocks of both machines (NTP)",
+        _ => "copy the whole token, without quotes or line breaks, and without the word Bearer",
+    }
+}

@@ -1,0 +1,134 @@
+//! From a token to an identity, or to a reason that a developer can act on.
+//!
+//! One key, one algorithm, both from configuration: what a token's header asks for is compared, never obeyed. What is
+//! wrong with the claims is told only once the signature holds, so that a stranger learns nothing.
+
+mod claims;
+mod explain;
+mod secret;
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode, errors};
+use serde_json::{Map, Value};
+
+pub use claims::{Claims, Expiry};
+pub use explain::explain;
+pub use secret::Secret;
+
+use crate::protocol::{UserId, Username};
+
+/// Clock skew that a handshake forgives, in seconds. An open connection is not forgiven.
+pub const LEEWAY_SECONDS: i64 = 5;
+/// Longest token, in bytes; a real one has a few hundred.
+pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+
+/// Who a token says its bearer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user: UserId,
+    /// The name in the token, made safe to show.
+    pub username: Username,
+    /// `user` unless the token says otherwise.
+    pub role: String,
+    /// When it ends.
+    pub expiry: Expiry,
+}
+
+/// Why a token is not accepted, in words for a developer. Never contains the token or the secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// Verifies and signs HS256 tokens with one secret.
+pub struct Tokens {
+    decoding: DecodingKey,
+    encoding: EncodingKey,
+    key_name: &'static str,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("key_name", &self.key_name).finish_non_exhaustive()
+    }
+}
+
+impl Tokens {
+    /// `key_name` is what the secret is called in error messages (`JWT_SECRET`).
+    pub fn new(secret: &[u8], key_name: &'static str) -> Self {
+        Self {
+            decoding: DecodingKey::from_secret(secret),
+            encoding: EncodingKey::from_secret(secret),
+            key_name,
+        }
+    }
+
+    /// The identity in `token` at `now` (Unix seconds), forgiving `leeway` seconds of clock skew.
+    pub fn verify(&self, token: &str, now: i64, leeway: i64) -> Result<Identity, Refusal> {
+        self.claims(token)?.identity(now, leeway)
+    }
+
+    /// The claims in `token` once its signature is verified; whether they are acceptable is not judged.
+    fn claims(&self, token: &str) -> Result<Claims, Refusal> {
+        if token.len() > TOKEN_MAX_BYTES {
+            return refuse(format!("token has {} bytes; at most {TOKEN_MAX_BYTES} are read", token.len()));
+        }
+        let Some(header) = header(token) else { return refuse(NO_JWT.into()) };
+        match header.get("alg").and_then(Value::as_str) {
+            Some("HS256") => {}
+            Some(other) if other.len() <= 16 => {
+                return refuse(format!("token is signed with {other:?}; this server takes HS256 only"));
+            }
+            _ => return refuse("token names no algorithm; this server takes HS256 only".into()),
+        }
+        // RFC 7515 section 4.1.11: extensions that must be understood, and none is understood here.
+        if header.contains_key("crit") {
+            return refuse("token header has crit: no extension is supported".into());
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let data = decode::<serde_json::Map<_, _>>(token, &self.decoding, &validation);
+        Ok(Claims(data.map_err(|error| self.reason(&error))?.claims))
+    }
+
+    /// A token for `user`, valid from `now` for `ttl_seconds`.
+    pub fn sign(&self, user: UserId, username: &Username, role: &str, now: i64, ttl_seconds: i64) -> Result<String, Refusal> {
+        let claims = serde_json::json!({
+            "user_id": user,
+            "username": username,
+            "role": role,
+            "iat": now,
+            "exp": now.saturating_add(ttl_seconds),
+        });
+        encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+            .map_err(|error| Refusal(format!("the token could not be signed: {error}")))
+    }
+
+    fn reason(&self, error: &errors::Error) -> Refusal {
+        use errors::ErrorKind::{Base64, InvalidAlgorithm, InvalidSignature, InvalidToken, Json, Utf8};
+        Refusal(match error.kind() {
+            InvalidSignature => format!("signature does not match {}", self.key_name),
+            InvalidAlgorithm => "token is not signed with HS256, the one algorithm this server takes".into(),
+            InvalidToken => NO_JWT.into(),
+            Base64(_) | Utf8(_) | Json(_) => "token is damaged: a part of it is not base64url JSON".into(),
+            _ => "token could not be verified".into(),
+        })
+    }
+}
+
+const NO_JWT: &str = "this is no JWT: three base64url parts with dots between are expected";
+
+/// The header of `token`, not verified by anything.
+fn header(token: &str) -> Option<Map<String, Value>> {
+    let (first, rest) = token.split_once('.')?;
+    rest.contains('.').then_some(())?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(first).ok()?).ok()
+}
+
+fn refuse<T>(reason: String) -> Result<T, Refusal> {
+    Err(Refusal(reason))
+}

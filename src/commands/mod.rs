@@ -1,0 +1,46 @@
+//! What the executable can do. Only here, in `main` and in `telemetry` is anything printed.
+
+mod serve;
+mod token;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ServeArgs, StartupError};
+
+/// A chat server in one file.
+#[derive(Debug, Parser)]
+#[command(name = "chat-server", version, about, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+const AFTER_HELP: &str = "\
+Without a command it serves. Flags come first, then the environment, then a .env file in the working directory.
+Environment only: JWT_SECRET, the secret that your backend signs its tokens with (HS256). Without it the built-in
+accounts are open. RUST_LOG, such as chat_server=debug.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a token, or explain one
+    Token(token::TokenArgs),
+}
+
+/// What `main` found outside the command line.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// The value of JWT_SECRET.
+    pub jwt_secret: Option<Vec<u8>>,
+    /// A `.env` file was read.
+    pub dotenv: bool,
+}
+
+/// Runs what was asked for; the exit code.
+pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupError> {
+    match cli.command {
+        Some(Command::Token(args)) => token::run(&args, surroundings),
+        None => serve::run(cli.serve, surroundings).await,
+    }
+}

@@ -1,0 +1,131 @@
+//! `chat-server`: serve until a signal comes.
+
+use std::{net::IpAddr, path::Path};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Surroundings;
+use crate::{
+    config::{Config, GOOD_SECRET_BYTES, ServeArgs, StartupError},
+    server::Server,
+    store::sqlite::Mode,
+};
+
+/// Exit code after a second signal: what shells give a program that SIGINT ended.
+const INTERRUPTED: i32 = 130;
+
+pub(super) async fn run(args: ServeArgs, surroundings: Surroundings) -> Result<u8, StartupError> {
+    let mut signals = Signals::listen()?;
+    let config = Config::resolve(args, surroundings.jwt_secret)?;
+    warn_of_short_secret(&config);
+    let mut server = Server::start(config.clone()).await?;
+    print!("{}", welcome(&server, &config, surroundings.dotenv));
+    println!("ready addr={}", server.address);
+    let failed = tokio::select! {
+        () = signals.next() => false,
+        () = server.failed() => true,
+    };
+    if failed {
+        tracing::error!("the storage has stopped working: ending");
+        return Ok(1);
+    }
+    tracing::info!("stopping; a second signal ends at once");
+    tokio::spawn(async move {
+        signals.next().await;
+        std::process::exit(INTERRUPTED);
+    });
+    server.stop().await;
+    Ok(0)
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, StartupError> {
+        let listen = |kind| {
+            signal(kind).map_err(|source| StartupError::System { what: "signals cannot be listened to", source })
+        };
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn warn_of_short_secret(config: &Config) {
+    let Some(named) = &config.secret else { return };
+    let bytes = named.secret.as_bytes().len();
+    if bytes < GOOD_SECRET_BYTES {
+        let name = named.name;
+        tracing::warn!("{name} has {bytes} bytes; use at least {GOOD_SECRET_BYTES} random ones, such as from: openssl rand -hex 32");
+    }
+}
+
+/// Where to click, what mode this is, where the data lies.
+fn welcome(server: &Server, config: &Config, dotenv: bool) -> String {
+    let port = server.address.port();
+    let ip = server.address.ip();
+    let mut lines = vec![format!("chat-server {}", env!("CARGO_PKG_VERSION")), String::new()];
+    lines.push(format!("  Page   {}", url(if ip.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { ip }, port)));
+    if !ip.is_loopback() {
+        for address in network_addresses(ip) {
+            lines.push(format!("         {}   from other machines on your network", url(address, port)));
+        }
+        lines.push("         Everybody on the network can read what is sent (ws:// is not encrypted);".into());
+        lines.push("         for more than a demo, put a TLS proxy in front and see --public-url.".into());
+    }
+    match config.mode() {
+        Mode::Standalone => {
+            let ways = if config.signup { "anybody may sign up or be a guest" } else { "log in only (--no-signup)" };
+            lines.push(format!("  Mode   standalone: built-in accounts, {ways}"));
+            lines.push("         Set JWT_SECRET to let in your backend's users instead.".into());
+        }
+        Mode::Integrated => {
+            let name = config.secret.as_ref().map_or("JWT_SECRET", |named| named.name);
+            lines.push(format!("  Mode   integrated: users come with tokens of your backend ({name}, HS256)"));
+            lines.push("         chat-server token --user-id 1 --username alice prints one to try.".into());
+        }
+    }
+    lines.push(format!("  Data   {}", display(&server.database)));
+    if dotenv {
+        lines.push("  Note   settings were read from .env in this folder".into());
+    }
+    lines.push(String::new());
+    lines.join("\n") + "\n"
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn url(ip: IpAddr, port: u16) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("http://{ip}:{port}/"),
+        IpAddr::V6(ip) => format!("http://[{ip}]:{port}/"),
+    }
+}
+
+/// The addresses by which other machines reach a server that listens on `ip`.
+fn network_addresses(ip: IpAddr) -> Vec<IpAddr> {
+    if !ip.is_unspecified() {
+        return Vec::new();
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let addresses = interfaces.iter().filter(|interface| !interface.is_loopback()).map(|interface| interface.ip());
+    addresses.filter(|address| is_worth_showing(*address)).collect()
+}
+
+/// Link-local IPv6 addresses need a zone, which no browser takes.
+fn is_worth_showing(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    }
+}

@@ -1,0 +1,77 @@
+//! `chat-server token`: a token to try with, or an explanation of one.
+
+use clap::Args;
+use jiff::{Span, SpanRelativeTo, Unit};
+
+use super::Surroundings;
+use crate::{
+    auth::{Tokens, explain},
+    config::{StartupError, StorageArgs},
+    protocol::{MAX_ID, Timestamp, UserId, Username},
+    server::kept_tokens,
+    store::sqlite::{Mode, remembered_mode},
+};
+
+/// What `token` takes.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["user_id", "check"]))]
+pub struct TokenArgs {
+    #[command(flatten)]
+    storage: StorageArgs,
+    /// Whose token
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i64).range(1..=MAX_ID))]
+    user_id: Option<i64>,
+    /// The name others see; without it, user-<ID>
+    #[arg(long, value_name = "NAME", requires = "user_id")]
+    username: Option<String>,
+    /// The role
+    #[arg(long, default_value = "user", value_name = "ROLE")]
+    role: String,
+    /// How long it lasts: 90s, 15m, 1h, 30d
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = seconds)]
+    ttl: i64,
+    /// Explain this token: what it says, what is wrong with it, how to mend it
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["username", "role", "ttl"])]
+    check: Option<String>,
+}
+
+pub(super) fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<u8, StartupError> {
+    let tokens = tokens(&args.storage, surroundings.jwt_secret)?;
+    let now = Timestamp::now().unix_ms() / 1000;
+    if let Some(token) = &args.check {
+        let token = token.trim();
+        let (report, verdict) = explain(&tokens, token.strip_prefix("Bearer ").unwrap_or(token), now);
+        print!("{report}");
+        return Ok(u8::from(verdict.is_err()));
+    }
+    let user = args.user_id.and_then(UserId::new);
+    let user = user.ok_or_else(|| StartupError::Usage("--user-id is missing: give the user's number".into()))?;
+    let username = match &args.username {
+        Some(name) => Username::new(name).map_err(|fault| StartupError::Usage(format!("--username {fault}")))?,
+        None => Username::cleaned("", user),
+    };
+    let token = tokens.sign(user, &username, &args.role, now, args.ttl);
+    println!("{}", token.map_err(|error| StartupError::Usage(error.to_string()))?);
+    Ok(0)
+}
+
+/// The key that the server would use with the same flags and environment.
+fn tokens(storage: &StorageArgs, jwt_secret: Option<Vec<u8>>) -> Result<Tokens, StartupError> {
+    if let Some(named) = storage.secret(jwt_secret)? {
+        return Ok(Tokens::new(named.secret.as_bytes(), named.name));
+    }
+    let database = storage.database()?;
+    if remembered_mode(&database) == Some(Mode::Integrated) {
+        return Err(StartupError::Usage(format!(
+            "{database:?} takes the tokens of a backend, and no secret is set: set JWT_SECRET or --jwt-secret-file as the server has it"
+        )));
+    }
+    kept_tokens(&database.canonicalize().unwrap_or(database))
+}
+
+/// `90s`, `15m`, `1h`, `30d`, as seconds.
+fn seconds(text: &str) -> Result<i64, String> {
+    let span: Span = text.parse().map_err(|_| "use a time such as 90s, 15m, 1h or 30d".to_owned())?;
+    let seconds = span.total((Unit::Second, SpanRelativeTo::days_are_24_hours())).map_err(|error| error.to_string())?;
+    if (1.0..=3.2e9).contains(&seconds) { Ok(seconds as i64) } else { Err("must be from 1s to 100 years".into()) }
+}

@@ -1,0 +1,188 @@
+//! Who is here: which connection belongs to whom and receives which rooms.
+//!
+//! Plain maps under one plain mutex, which is never held across an `.await`. Lock order: the hub's, then one outbox's.
+//! The hub does not know what a frame says, where it was stored, or what time it is; only the relay publishes to it.
+
+mod outbox;
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::watch;
+
+pub use outbox::{End, Outbox};
+
+use crate::{
+    frame::Frame,
+    protocol::{Cursor, MessageId, RoomName, UserId},
+    store::Origin,
+};
+
+type Readers = HashMap<Origin, Arc<Outbox>>;
+
+/// All connections of this process.
+#[derive(Debug)]
+pub struct Hub {
+    // Outermost lock.
+    inner: Mutex<Inner>,
+    /// The id that was published last: for those who wait until a fan-out is complete.
+    announced: watch::Sender<Cursor>,
+    deliveries: Counter,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next_connection: u64,
+    users: HashMap<UserId, Readers>,
+    rooms: HashMap<RoomName, Readers>,
+    /// Everything up to here has been published; what is published next has a larger id.
+    floor: Cursor,
+}
+
+/// Who gets a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Audience<'a> {
+    /// Every connection that joined the room.
+    Room(&'a RoomName),
+    /// Every connection of both users but the one it came from.
+    Dm {
+        /// The sender.
+        from: UserId,
+        /// The recipient, who may be the sender.
+        to: UserId,
+        /// The connection it came from.
+        except: Option<Origin>,
+    },
+}
+
+impl Hub {
+    /// An empty hub for a log whose newest message is `floor`.
+    pub fn new(floor: Cursor, deliveries: Counter) -> Self {
+        let inner = Inner { floor, ..Inner::default() };
+        Self { inner: Mutex::new(inner), announced: watch::Sender::new(floor), deliveries }
+    }
+
+    /// Adds a connection of `user`; it leaves when the returned presence is dropped.
+    pub fn connect(self: &Arc<Self>, user: UserId, outbox: Arc<Outbox>) -> Presence {
+        let mut inner = self.lock();
+        inner.next_connection += 1;
+        let id = Origin(inner.next_connection);
+        inner.users.entry(user).or_default().insert(id, outbox.clone());
+        drop(inner);
+        Presence { hub: self.clone(), id, user, outbox, rooms: HashSet::new() }
+    }
+
+    /// Queues `frame`, which is message `id`, to its audience. Ids must come in increasing order.
+    pub fn publish(&self, id: MessageId, frame: &Frame, audience: Audience<'_>) {
+        let mut inner = self.lock();
+        inner.floor = id.into();
+        let mut delivered = 0;
+        let mut deliver = |readers: Option<&Readers>, except: Option<Origin>| {
+            for (connection, outbox) in readers.into_iter().flatten() {
+                if Some(*connection) != except {
+                    outbox.push(frame.clone());
+                    delivered += 1;
+                }
+            }
+        };
+        match audience {
+            Audience::Room(room) => deliver(inner.rooms.get(room), None),
+            Audience::Dm { from, to, except } => {
+                deliver(inner.users.get(&to), except);
+                if from != to {
+                    deliver(inner.users.get(&from), except);
+                }
+            }
+        }
+        drop(inner);
+        self.deliveries.inc_by(delivered);
+    }
+
+    /// Wakes those who wait for what has been published by now.
+    pub fn announce_floor(&self) {
+        let floor = self.floor();
+        self.announced.send_replace(floor);
+    }
+
+    /// The position after everything that was published.
+    pub fn floor(&self) -> Cursor {
+        self.lock().floor
+    }
+
+    /// Resolves once everything up to `id` has been queued to everybody who should have it.
+    pub async fn relayed(&self, id: Cursor) {
+        // The sender lives as long as the hub, so this cannot fail while somebody holds it.
+        let _ = self.announced.subscribe().wait_for(|&floor| floor >= id).await;
+    }
+
+    /// Whether the user has a connection here.
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.lock().users.contains_key(&user)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is complete before anything that could panic, so the maps behind a poisoned lock are whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's place in the hub. Dropping it leaves every room.
+#[derive(Debug)]
+pub struct Presence {
+    hub: Arc<Hub>,
+    id: Origin,
+    user: UserId,
+    outbox: Arc<Outbox>,
+    rooms: HashSet<RoomName>,
+}
+
+impl Presence {
+    /// The connection's number, which its messages bear as their origin.
+    pub fn origin(&self) -> Origin {
+        self.id
+    }
+
+    /// The rooms this connection receives.
+    pub fn rooms(&self) -> &HashSet<RoomName> {
+        &self.rooms
+    }
+
+    /// Receives the room from now on: everything after the returned position comes live, everything up to it is stored.
+    pub fn join(&mut self, room: &RoomName) -> Cursor {
+        let mut inner = self.hub.lock();
+        if self.rooms.insert(room.clone()) {
+            inner.rooms.entry(room.clone()).or_default().insert(self.id, self.outbox.clone());
+        }
+        inner.floor
+    }
+
+    /// Receives the room no more.
+    pub fn leave(&mut self, room: &RoomName) {
+        if self.rooms.remove(room) {
+            remove(&mut self.hub.lock().rooms, room.clone(), self.id);
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut inner = self.hub.lock();
+        remove(&mut inner.users, self.user, self.id);
+        for room in self.rooms.drain() {
+            remove(&mut inner.rooms, room, self.id);
+        }
+    }
+}
+
+/// Takes the connection out and forgets a key that nobody is left under.
+fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Readers>, key: K, connection: Origin) {
+    if let Entry::Occupied(mut entry) = map.entry(key) {
+        entry.get_mut().remove(&connection);
+        if entry.get().is_empty() {
+            entry.remove();
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The numbers that this program counts about itself, in Prometheus' terms.
+//!
+//! Anybody may count; only the doors read. No label carries a user, a room or a text.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::protocol::{CloseCode, ErrorCode};
+
+/// All counters and gauges.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Open WebSocket connections.
+    pub connections: Gauge,
+    /// WebSocket connections opened since the start.
+    pub connections_opened: Counter,
+    /// TCP connections refused because the limit was reached.
+    pub connections_refused: Counter,
+    /// Handshakes refused, for their token or origin.
+    pub handshakes_refused: Counter,
+    /// Messages stored since the start.
+    pub messages_stored: Counter,
+    /// Transactions in which they were stored.
+    pub commits: Counter,
+    /// Message frames queued to readers.
+    pub deliveries: Counter,
+    errors: Family<ErrorLabel, Counter>,
+    closes: Family<CloseLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabel {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CloseLabel {
+    code: u16,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("chat");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::<u64, AtomicU64>::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let connections_opened = counter("connections_opened", "WebSocket connections opened");
+        let connections_refused = counter("connections_refused", "TCP connections over the limit");
+        let handshakes_refused = counter("handshakes_refused", "handshakes refused for their token or origin");
+        let messages_stored = counter("messages_stored", "messages stored");
+        let commits = counter("commits", "transactions in which messages were stored");
+        let deliveries = counter("deliveries", "message frames queued to readers");
+        let connections = Gauge::default();
+        registry.register("connections", "open WebSocket connections", connections.clone());
+        let errors = Family::default();
+        registry.register("errors", "requests refused, by error code", errors.clone());
+        let closes = Family::default();
+        registry.register("closes", "connections closed by the server, by close code", closes.clone());
+        Self {
+            registry,
+            connections,
+            connections_opened,
+            connections_refused,
+            handshakes_refused,
+            messages_stored,
+            commits,
+            deliveries,
+            errors,
+            closes,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a refused request.
+    pub fn refused(&self, code: ErrorCode) {
+        self.errors.get_or_create(&ErrorLabel { code: code.as_str() }).inc();
+    }
+
+    /// Counts a connection that the server closed.
+    pub fn closed(&self, code: CloseCode) {
+        self.closes.get_or_create(&CloseLabel { code: code.code() }).inc();
+    }
+
+    /// All numbers in the OpenMetrics text format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

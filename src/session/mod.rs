@@ -1,0 +1,310 @@
+//! One conversation: a frame comes in, a verb is called, a reply with its `ref` goes out.
+//!
+//! Requests are handled in the order in which they came and answered in that order. Sends overlap: the next one is read
+//! while earlier ones are on their way to the disk, so that one client can fill a commit; everything else waits for
+//! them, so that a history shows what was sent before it. Sockets are not known here: frames come as a stream of
+//! [`Event`]s and leave through the [`Outbox`].
+
+use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt as _};
+use tokio::{
+    pin, select,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{Expiry, Identity, Tokens},
+    chat::{Chat, Pending, SendFailure},
+    frame::Frame,
+    hub::{End, Outbox, Presence},
+    protocol::{Ack, CloseCode, ErrorCode, Incoming, Limits, Place, Ref, Reject, Reply, Request, SendRequest, Timestamp},
+    store::AppendError,
+};
+
+/// What a socket tells its session.
+#[derive(Debug)]
+pub enum Event<T> {
+    /// A text frame.
+    Text(T),
+    /// A sign of life without content: a ping or a pong.
+    Alive,
+    /// The peer broke a rule that ends the connection.
+    Violation(CloseCode),
+}
+
+/// When a session does what without being asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Messages are held back until the first request was handled, or this long.
+    pub hold: Duration,
+    /// Between two pings.
+    pub ping: Duration,
+    /// A connection from which nothing came for so long is closed.
+    pub silence: Duration,
+    /// Sends that one connection may have on their way to the disk.
+    pub in_flight: usize,
+}
+
+/// What every session of this server shares.
+#[derive(Debug)]
+pub struct Shared {
+    /// The verbs.
+    pub chat: Arc<Chat>,
+    /// Judges the tokens of `auth` frames.
+    pub tokens: Arc<Tokens>,
+    /// What a frame is checked against.
+    pub limits: Limits,
+    /// When what happens by itself.
+    pub timing: Timing,
+    /// Ends every session with 1001.
+    pub stop: CancellationToken,
+}
+
+/// One connection's conversation.
+#[derive(Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+    identity: Identity,
+    presence: Presence,
+    outbox: Arc<Outbox>,
+    in_flight: VecDeque<(Option<Ref>, Pending)>,
+    released: bool,
+    expires: Instant,
+    heard: Instant,
+    next_ping: Instant,
+    started: Instant,
+}
+
+enum Wake<T> {
+    Event(Option<Event<T>>),
+    Stored(Result<Ack, AppendError>),
+    Timer,
+    Room,
+    Stop,
+    Ended(End),
+}
+
+impl Session {
+    /// A session for somebody who was admitted and is present.
+    pub fn new(shared: Arc<Shared>, identity: Identity, presence: Presence, outbox: Arc<Outbox>) -> Self {
+        let now = Instant::now();
+        let expires = deadline(identity.expiry);
+        let next_ping = now + shared.timing.ping;
+        Self {
+            shared,
+            identity,
+            presence,
+            outbox,
+            in_flight: VecDeque::new(),
+            released: false,
+            expires,
+            heard: now,
+            next_ping,
+            started: now,
+        }
+    }
+
+    /// Talks until one side ends it, and says how the writing is to end.
+    pub async fn run<T: AsRef<str>>(mut self, events: impl Stream<Item = Event<T>>) -> End {
+        pin!(events);
+        let timer = sleep_until(self.next_deadline());
+        pin!(timer);
+        let outbox = self.outbox.clone();
+        let shared = self.shared.clone();
+        loop {
+            let (has_room, may_overlap) = (outbox.has_room(), self.in_flight.len() < shared.timing.in_flight);
+            let wake = select! {
+                biased;
+                end = outbox.ended() => Wake::Ended(end),
+                () = shared.stop.cancelled() => Wake::Stop,
+                result = front(&mut self.in_flight), if !self.in_flight.is_empty() => Wake::Stored(result),
+                () = &mut timer => Wake::Timer,
+                event = events.next(), if has_room && may_overlap => Wake::Event(event),
+                () = outbox.room(), if !has_room => Wake::Room,
+            };
+            let step = match wake {
+                Wake::Event(Some(Event::Text(text))) => self.hear(text.as_ref()).await,
+                Wake::Event(Some(Event::Alive)) => self.alive(),
+                Wake::Event(Some(Event::Violation(code))) => Err(End::Close(code)),
+                Wake::Event(None) => Err(End::Finish),
+                Wake::Stored(result) => self.conclude(result),
+                Wake::Timer => self.tick(),
+                Wake::Room => Ok(()),
+                Wake::Stop => self.settle().await.and(Err(End::Close(CloseCode::GoingAway))),
+                Wake::Ended(end) => Err(end),
+            };
+            match step {
+                Ok(()) => timer.as_mut().reset(self.next_deadline()),
+                Err(end) => return end,
+            }
+        }
+    }
+
+    fn alive(&mut self) -> Result<(), End> {
+        self.heard = Instant::now();
+        Ok(())
+    }
+
+    async fn hear(&mut self, text: &str) -> Result<(), End> {
+        self.heard = Instant::now();
+        if self.heard >= self.expires {
+            return Err(End::Close(CloseCode::TokenExpired));
+        }
+        let Incoming { reference, request } = Incoming::parse(text, &self.shared.limits);
+        match request {
+            Ok(Request::Send(request)) => self.send(reference, request).await,
+            // In a box of its own: what a session rarely does should not make every idle one larger.
+            request => Box::pin(self.handle(reference, request)).await,
+        }
+    }
+
+    async fn send(&mut self, reference: Option<Ref>, request: SendRequest) -> Result<(), End> {
+        let sent = self.shared.chat.send(&self.identity, request, Some(self.presence.origin()));
+        match Box::pin(sent).await {
+            Ok(pending) => self.in_flight.push_back((reference, pending)),
+            Err(reject) => {
+                self.settle().await?;
+                self.refuse(reference, reject);
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, reference: Option<Ref>, request: Result<Request, Reject>) -> Result<(), End> {
+        self.settle().await?;
+        let result = match request {
+            Ok(request) => self.answer(request).await,
+            Err(reject) => Err(reject),
+        };
+        match result {
+            Ok(reply) if reference.is_some() || is_always_sent(&reply) => self.reply(reference, &reply),
+            Ok(_) => self.release(),
+            Err(reject) => self.refuse(reference, reject),
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, request: Request) -> Result<Reply, Reject> {
+        let (chat, me) = (&self.shared.chat, self.identity.user);
+        match request {
+            Request::Join(room) => chat.join(&mut self.presence, me, room).await,
+            Request::Leave(room) => {
+                self.presence.leave(&room);
+                Ok(Reply::Left(room))
+            }
+            Request::RoomHistory(room, window) => {
+                chat.history(me, Place::Room(room), window).await.map(Reply::History)
+            }
+            Request::DmHistory(with, window) => chat.history(me, Place::Dm(with), window).await.map(Reply::History),
+            Request::Hello => Ok(Reply::Welcome(Box::new(chat.welcome(&self.identity)))),
+            Request::Auth(token) => self.renew(&token).await,
+            Request::Ping => Ok(Reply::Pong),
+            // Sends are taken out before they get here.
+            Request::Send(_) => Err(Reject::new(ErrorCode::Internal, "a send lost its way")),
+        }
+    }
+
+    /// `auth`: a newer token for the same user takes the place of the one in force. No leeway: this one is new.
+    async fn renew(&mut self, token: &str) -> Result<Reply, Reject> {
+        let now = Timestamp::now().unix_ms() / 1000;
+        let identity = self.shared.tokens.verify(token, now, 0).map_err(|refusal| {
+            tracing::warn!(user_id = self.identity.user.get(), reason = %refusal, "a newer token was refused");
+            Reject::new(ErrorCode::Unauthorized, refusal.0).on("token")
+        })?;
+        if identity.user != self.identity.user {
+            let message = "this token is another user's: open another connection for it";
+            return Err(Reject::new(ErrorCode::Forbidden, message).on("token"));
+        }
+        self.identity = self.shared.chat.admit(identity).await?;
+        self.expires = deadline(self.identity.expiry);
+        Ok(Reply::AuthAck(self.identity.expiry.0))
+    }
+
+    /// Waits until every send so far is stored and acknowledged.
+    async fn settle(&mut self) -> Result<(), End> {
+        while !self.in_flight.is_empty() {
+            let result = front(&mut self.in_flight).await;
+            self.conclude(result)?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges the oldest send in flight.
+    fn conclude(&mut self, result: Result<Ack, AppendError>) -> Result<(), End> {
+        let Some((reference, pending)) = self.in_flight.pop_front() else { return Ok(()) };
+        match self.shared.chat.conclude(pending, result) {
+            Ok(sent) if reference.is_some() => self.reply(reference, &Reply::Sent(sent)),
+            Ok(_) => self.release(),
+            Err(SendFailure::Refused(reject)) => self.refuse(reference, reject),
+            Err(SendFailure::Uncertain) => return Err(End::Close(CloseCode::Internal)),
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, reference: Option<Ref>, reject: Reject) {
+        tracing::debug!(user_id = self.identity.user.get(), code = reject.code.as_str(), "request refused");
+        self.shared.chat.count(&reject);
+        self.reply(reference, &Reply::Error(reject));
+    }
+
+    fn reply(&mut self, reference: Option<Ref>, reply: &Reply) {
+        self.outbox.reply(Frame::reply(reply, reference.as_ref()));
+        self.release();
+    }
+
+    /// The first request was handled: from now on messages may come unasked.
+    fn release(&mut self) {
+        if !self.released {
+            self.released = true;
+            self.outbox.release();
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), End> {
+        let (now, timing) = (Instant::now(), self.shared.timing);
+        if now >= self.expires {
+            return Err(End::Close(CloseCode::TokenExpired));
+        }
+        if now >= self.heard + timing.silence {
+            return Err(End::Close(CloseCode::TooSlow));
+        }
+        if now >= self.started + timing.hold {
+            self.release();
+        }
+        if now >= self.next_ping {
+            self.next_ping = now + timing.ping;
+            self.outbox.reply(Frame::ping());
+            // Monotonic time may stand still while a laptop sleeps; the token's time does not.
+            self.expires = deadline(self.identity.expiry);
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let timing = self.shared.timing;
+        let regular = self.expires.min(self.next_ping).min(self.heard + timing.silence);
+        if self.released { regular } else { regular.min(self.started + timing.hold) }
+    }
+}
+
+fn is_always_sent(reply: &Reply) -> bool {
+    matches!(reply, Reply::History(_) | Reply::AuthAck(_) | Reply::Pong | Reply::Error(_))
+}
+
+/// The outcome of the oldest send in flight. Safe to drop half-way: the send stays where it is.
+async fn front(in_flight: &mut VecDeque<(Option<Ref>, Pending)>) -> Result<Ack, AppendError> {
+    poll_fn(|cx| match in_flight.front_mut() {
+        Some((_, pending)) => Future::poll(Pin::new(pending.stored()), cx),
+        None => std::task::Poll::Pending,
+    })
+    .await
+}
+
+/// The moment at which a token ends; at most a year from now, far beyond any timer.
+fn deadline(expiry: Expiry) -> Instant {
+    const FAR_MS: i64 = 365 * 86_400_000;
+    let left_ms = expiry.0.saturating_mul(1000).saturating_sub(Timestamp::now().unix_ms());
+    Instant::now() + Duration::from_millis(left_ms.clamp(0, FAR_MS).unsigned_abs())
+}

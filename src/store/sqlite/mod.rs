@@ -1,0 +1,178 @@
+//! The log in one SQLite file: WAL, `synchronous=FULL`, one writer thread, a pool of readers.
+//!
+//! `FULL` is what makes "acknowledged" mean "survives a power cut": WAL syncs after every commit only then
+//! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see [`writer`].
+
+mod lock;
+mod migrate;
+mod open;
+mod reader;
+mod statements;
+mod writer;
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use lock::{FileLock, companion};
+pub use migrate::SCHEMA_VERSION;
+pub use open::{Mode, OpenError, remembered_mode};
+
+use super::{
+    Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page, Receipt, Scope,
+    StoreError, User, feed,
+};
+use crate::protocol::{Ack, Cursor, RoomName, UserId, Username, Window};
+use reader::Readers;
+use writer::{Job, Writer};
+
+/// Oldest SQLite without the WAL-reset bug (<https://sqlite.org/wal.html#walresetbug>): 3.51.3.
+pub const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Where the file is and how hard it may work.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The database file.
+    pub path: PathBuf,
+    /// Who hands out user ids; must be what the file remembers.
+    pub mode: Mode,
+    /// Overwrites what the file remembers.
+    pub switch_mode: bool,
+    /// Jobs in line for the writer.
+    pub write_queue: usize,
+    /// Most jobs in one transaction.
+    pub batch_max: usize,
+    /// Commits that the relay may be behind.
+    pub feed_batches: usize,
+    /// Connections that read at the same time.
+    pub readers: u32,
+    /// How long a job waits for room in the line, or a read for a free connection.
+    pub patience: std::time::Duration,
+}
+
+/// The open file. Cheap to share behind an `Arc`.
+#[derive(Debug)]
+pub struct SqliteStore {
+    jobs: mpsc::Sender<Job>,
+    readers: Readers,
+    epoch: String,
+    patience: std::time::Duration,
+}
+
+/// Ends the writer: returned beside the store, and kept by whoever stops the program.
+#[derive(Debug)]
+pub struct WriterHandle {
+    jobs: mpsc::Sender<Job>,
+    thread: std::thread::JoinHandle<()>,
+    lock: FileLock,
+}
+
+impl SqliteStore {
+    /// Opens the file, making or migrating it if need be, and starts its writer. Blocks: not for an async thread.
+    ///
+    /// The file is left as it was when it belongs to something else, to a newer version or to the other mode.
+    pub fn open(options: &Options, counters: Counters) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
+        let (connection, lock, epoch) = open::open(options)?;
+        let (feed_sender, feed) = feed(options.feed_batches);
+        let (jobs, line) = mpsc::channel(options.write_queue);
+        let readers = Readers::open(&lock.database, options.readers, options.patience)?;
+        let writer = Writer::new(connection, lock.database.clone(), line, feed_sender, options.batch_max, counters);
+        let thread = std::thread::Builder::new()
+            .name("sqlite-writer".into())
+            .spawn(move || writer.run())
+            .map_err(OpenError::Thread)?;
+        let handle = WriterHandle { jobs: jobs.clone(), thread, lock };
+        Ok((Self { jobs, readers, epoch, patience: options.patience }, feed, handle))
+    }
+
+    /// Puts a job in line and waits for its answer.
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(job(reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Uncertain("the writer ended".into())))
+    }
+
+    async fn enqueue(&self, job: Job) -> Result<(), StoreError> {
+        use mpsc::error::SendTimeoutError::{Closed, Timeout};
+        self.jobs.send_timeout(job, self.patience).await.map_err(|error| match error {
+            Timeout(_) => StoreError::Unavailable("the write queue is full"),
+            Closed(_) => StoreError::Unavailable("the writer has stopped"),
+        })
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer counts.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Messages stored.
+    pub messages: prometheus_client::metrics::counter::Counter,
+    /// Transactions committed.
+    pub commits: prometheus_client::metrics::counter::Counter,
+}
+
+impl WriterHandle {
+    /// The file, by its one full name.
+    pub fn database(&self) -> &std::path::Path {
+        &self.lock.database
+    }
+
+    /// Commits what is in line, moves the WAL into the file and closes it. Blocks until that is done.
+    pub fn stop(self) {
+        let _ = self.jobs.blocking_send(Job::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+impl Messages for SqliteStore {
+    fn append(&self, message: NewMessage) -> Answer<'_, Result<Receipt, StoreError>> {
+        Box::pin(async move {
+            let (reply, receipt) = oneshot::channel::<Result<Ack, AppendError>>();
+            self.enqueue(Job::Append { message, reply }).await?;
+            Ok(Receipt(receipt))
+        })
+    }
+
+    fn read(&self, scope: Scope, window: Window, max_bytes: usize) -> Answer<'_, Result<Page, StoreError>> {
+        Box::pin(self.readers.run(move |connection| reader::page(connection, &scope, window, max_bytes)))
+    }
+
+    fn latest_id(&self) -> Answer<'_, Result<Cursor, StoreError>> {
+        Box::pin(self.readers.run(reader::latest_id))
+    }
+
+    fn epoch(&self) -> &str {
+        &self.epoch
+    }
+}
+
+impl Directory for SqliteStore {
+    fn user(&self, id: UserId) -> Answer<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.readers.run(move |connection| reader::user(connection, id)))
+    }
+
+    fn see_user(&self, id: UserId, username: Username) -> Answer<'_, Result<User, StoreError>> {
+        Box::pin(self.ask(move |reply| Job::SeeUser { id, username, reply }))
+    }
+
+    fn room_exists(&self, room: RoomName) -> Answer<'_, Result<bool, StoreError>> {
+        Box::pin(self.readers.run(move |connection| reader::room_exists(connection, &room)))
+    }
+
+    fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
+        Box::pin(self.ask(move |reply| Job::CreateRoom { room, max_rooms, reply }))
+    }
+
+    fn account(&self, name: Username) -> Answer<'_, Result<Option<Account>, StoreError>> {
+        Box::pin(self.readers.run(move |connection| reader::account(connection, &name)))
+    }
+
+    fn create_account(&self, account: NewAccount) -> Answer<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.ask(move |reply| Job::CreateAccount { account, reply }))
+    }
+
+    fn probe(&self) -> Answer<'_, Result<(), StoreError>> {
+        Box::pin(self.ask(|reply| Job::Probe { reply }))
+    }
+}

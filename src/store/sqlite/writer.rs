@@ -1,0 +1,227 @@
+//! The one thread that writes. It takes a job, drains what else is in line, and makes one transaction of it all.
+//!
+//! No timer: a batch is what arrived while the last commit was on the disk, so one sender waits for one sync and a
+//! thousand senders share one. After the commit, first the feed hears of the messages, in id order, then the senders.
+//! What the statements say is in [`super::statements`]; this file decides when they run and what a failure means.
+
+use std::{path::PathBuf, sync::Arc};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Counters, Reply, open, statements};
+use crate::{
+    protocol::{Ack, Message, RoomName, Timestamp, UserId, Username},
+    store::{AppendError, Committed, FeedSender, NewAccount, NewMessage, StoreError, User},
+};
+
+/// Everything that can be asked of the writer.
+#[derive(Debug)]
+pub(super) enum Job {
+    Append { message: NewMessage, reply: oneshot::Sender<Result<Ack, AppendError>> },
+    SeeUser { id: UserId, username: Username, reply: Reply<User> },
+    CreateRoom { room: RoomName, max_rooms: u64, reply: Reply<bool> },
+    CreateAccount { account: NewAccount, reply: Reply<Option<User>> },
+    Probe { reply: Reply<()> },
+    Stop,
+}
+
+/// What one job came to inside the transaction, not yet told to anybody.
+pub(super) enum Outcome {
+    Stored(Message),
+    Duplicate(Ack),
+    Refused(AppendError),
+    User(User),
+    Room(bool),
+    Account(Option<User>),
+    Probed,
+}
+
+/// Why a transaction came to nothing.
+enum Fault {
+    /// Rolled back for certain.
+    Undone(StoreError),
+    /// The commit itself failed: its frames may or may not be on the disk.
+    Unknown(String),
+}
+
+pub(super) struct Writer {
+    /// `None` after an I/O error in a commit: the next batch begins with a new connection, since after a failed sync
+    /// nothing that the old one says about the file can be trusted.
+    connection: Option<Connection>,
+    database: PathBuf,
+    line: mpsc::Receiver<Job>,
+    feed: FeedSender,
+    batch_max: usize,
+    counters: Counters,
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        database: PathBuf,
+        line: mpsc::Receiver<Job>,
+        feed: FeedSender,
+        batch_max: usize,
+        counters: Counters,
+    ) -> Self {
+        Self { connection: Some(connection), database, line, feed, batch_max, counters }
+    }
+
+    /// Works until [`Job::Stop`], then moves the WAL into the file.
+    pub(super) fn run(mut self) {
+        let mut batch = Vec::with_capacity(self.batch_max);
+        loop {
+            let taken = self.line.blocking_recv_many(&mut batch, self.batch_max);
+            let stop = taken == 0 || batch.iter().any(|job| matches!(job, Job::Stop));
+            batch.retain(|job| !matches!(job, Job::Stop));
+            if !batch.is_empty() {
+                self.commit(std::mem::take(&mut batch));
+            }
+            if stop {
+                break;
+            }
+        }
+        self.checkpoint();
+    }
+
+    /// One transaction for the whole batch; when that fails for certain, one for each job, so that a bad one sinks alone.
+    fn commit(&mut self, batch: Vec<Job>) {
+        match self.transact(&batch) {
+            Ok(outcomes) => self.announce(batch, outcomes),
+            Err(Fault::Undone(_)) if batch.len() > 1 => {
+                for job in batch {
+                    self.commit(vec![job]);
+                }
+            }
+            Err(Fault::Undone(error)) => {
+                for job in batch {
+                    job.fail(&error);
+                }
+            }
+            Err(Fault::Unknown(error)) => {
+                tracing::error!(%error, jobs = batch.len(), "a commit failed, its outcome is not known: reopening the file");
+                self.connection = None;
+                for job in batch {
+                    job.fail(&StoreError::Uncertain(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn transact(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Fault> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => open::writer_connection(&self.database).map_err(|error| Fault::Undone(translate(error)))?,
+        };
+        let connection = self.connection.insert(connection);
+        let undone = |connection: &Connection, error| {
+            // After some errors SQLite has rolled back by itself (<https://sqlite.org/lang_transaction.html>, section 3.1).
+            if !connection.is_autocommit()
+                && let Err(error) = connection.execute_batch("ROLLBACK")
+            {
+                tracing::error!(%error, "rolling back failed");
+            }
+            Fault::Undone(translate(error))
+        };
+        let now = Timestamp::now();
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| undone(connection, error))?;
+        let outcomes = batch.iter().map(|job| statements::apply(connection, job, now)).collect::<Result<Vec<_>, _>>();
+        let outcomes = outcomes.map_err(|error| undone(connection, error))?;
+        match connection.execute_batch("COMMIT") {
+            Ok(()) => Ok(outcomes),
+            // The frame that completes the transaction is the one that found no room, so it is not there.
+            Err(error) if is_full(&error) => Err(undone(connection, error)),
+            Err(error) => {
+                let text = error.to_string();
+                let _ = undone(connection, error);
+                Err(Fault::Unknown(text))
+            }
+        }
+    }
+
+    /// The commit is durable: tells the feed, then whoever waits.
+    fn announce(&self, batch: Vec<Job>, outcomes: Vec<Outcome>) {
+        let mut committed = Vec::with_capacity(outcomes.len());
+        let mut answers = Vec::with_capacity(outcomes.len());
+        for (job, outcome) in batch.into_iter().zip(outcomes) {
+            match (job, outcome) {
+                (Job::Append { message, reply }, Outcome::Stored(stored)) => {
+                    answers.push((reply, Ok(ack_of(&stored))));
+                    committed.push(Committed { message: Arc::new(stored), origin: message.origin });
+                }
+                (Job::Append { reply, .. }, Outcome::Duplicate(ack)) => answers.push((reply, Ok(ack))),
+                (Job::Append { reply, .. }, Outcome::Refused(error)) => answers.push((reply, Err(error))),
+                (Job::SeeUser { reply, .. }, Outcome::User(user)) => drop(reply.send(Ok(user))),
+                (Job::CreateRoom { reply, .. }, Outcome::Room(made)) => drop(reply.send(Ok(made))),
+                (Job::CreateAccount { reply, .. }, Outcome::Account(user)) => drop(reply.send(Ok(user))),
+                (Job::Probe { reply }, Outcome::Probed) => drop(reply.send(Ok(()))),
+                // `apply` answers a job with its own kind of outcome; a job left unanswered closes its reply channel.
+                _ => debug_assert!(false, "an outcome of another job"),
+            }
+        }
+        self.counters.commits.inc();
+        self.counters.messages.inc_by(committed.len() as u64);
+        if !committed.is_empty() {
+            self.feed.send(committed);
+        }
+        for (reply, answer) in answers {
+            // Nobody waits any more when the connection has gone; the message is stored all the same.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "the last checkpoint failed; nothing is lost: the next start goes on from the write-ahead log");
+        }
+    }
+}
+
+impl Job {
+    fn fail(self, error: &StoreError) {
+        match self {
+            Self::Append { reply, .. } => drop(reply.send(Err(match error {
+                StoreError::Uncertain(_) => AppendError::Uncertain,
+                error => AppendError::Store(error.again()),
+            }))),
+            Self::SeeUser { reply, .. } => drop(reply.send(Err(error.again()))),
+            Self::CreateRoom { reply, .. } => drop(reply.send(Err(error.again()))),
+            Self::CreateAccount { reply, .. } => drop(reply.send(Err(error.again()))),
+            Self::Probe { reply } => drop(reply.send(Err(error.again()))),
+            Self::Stop => {}
+        }
+    }
+}
+
+impl StoreError {
+    /// The same error for one more of those who wait.
+    fn again(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::Unavailable(why) => Self::Unavailable(why),
+            Self::Uncertain(why) => Self::Uncertain(why.clone()),
+            Self::Internal(source) => Self::Internal(source.to_string().into()),
+        }
+    }
+}
+
+fn ack_of(message: &Message) -> Ack {
+    Ack { id: message.id, seq: message.seq, timestamp: message.timestamp, duplicate: false }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// What SQLite said, as far as anybody above must tell it apart.
+pub(super) fn translate(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Unavailable("another program holds the database")
+        }
+        _ => StoreError::Internal(error.into()),
+    }
+}
