@@ -1,0 +1,127 @@
+//! What the examples share: the way into a room, and JSON frames over a WebSocket. They speak plain JSON, as a client in
+//! any language would, and use nothing of this crate.
+
+use std::{error::Error, fmt, time::Duration};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{self, ClientRequestBuilder, Message, http::Uri},
+};
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// The server pings every 25 s, so that much silence and an answer's time twice over means that it is gone.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// The server said no, and will say so again: trying once more is of no use.
+#[derive(Debug)]
+pub struct Refused(String);
+
+impl Error for Refused {}
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where to go, and as whom.
+#[derive(clap::Args)]
+pub struct Entrance {
+    /// Where the server listens
+    #[arg(long, default_value = "ws://127.0.0.1:9001/ws")]
+    url: String,
+    /// The room
+    #[arg(long, default_value = "general")]
+    pub room: String,
+    /// Who comes; without a token it is a guest
+    #[arg(long, env = "CHAT_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl Entrance {
+    /// Opens a connection and asks for `welcome` and `join_ack`, which come in this order.
+    pub async fn enter(&mut self, guest_name: &str) -> Result<Socket> {
+        if self.token.is_none() {
+            self.token = Some(self.guest_token(guest_name).await?);
+        }
+        let mut socket = self.connect().await?;
+        send(&mut socket, json!({ "type": "hello", "ref": "hello" })).await?;
+        send(
+            &mut socket,
+            json!({ "type": "join", "room": self.room, "ref": "join" }),
+        )
+        .await?;
+        Ok(socket)
+    }
+
+    /// The token of a new guest, `<name>-<random>`.
+    async fn guest_token(&self, name: &str) -> Result<String> {
+        let uri: Uri = self.url.parse()?;
+        let authority = uri.authority().ok_or("the URL names no host")?;
+        let body =
+            json!({ "username": format!("{name}-{:08x}", rand::random::<u32>()) }).to_string();
+        let request = format!(
+            "POST /api/v1/auth/guest HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream =
+            TcpStream::connect((authority.host(), uri.port_u16().unwrap_or(80))).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let (_, body) = answer
+            .split_once("\r\n\r\n")
+            .ok_or("the answer is no HTTP")?;
+        let answer: Value = serde_json::from_str(body)?;
+        let why = || {
+            format!(
+                "no guest token, so give one with --token: {}",
+                answer["error"]["message"]
+            )
+        };
+        Ok(answer["token"].as_str().ok_or_else(why)?.to_owned())
+    }
+
+    async fn connect(&self) -> Result<Socket> {
+        let bearer = format!("Bearer {}", self.token.as_deref().unwrap_or_default());
+        let request =
+            ClientRequestBuilder::new(self.url.parse()?).with_header("Authorization", bearer);
+        match connect_async(request).await {
+            Ok((socket, _)) => Ok(socket),
+            // The body says what is wrong in words.
+            Err(tungstenite::Error::Http(answer)) if answer.status().is_client_error() => {
+                let body = answer.body().as_deref().map(String::from_utf8_lossy);
+                Err(Refused(format!("{} {}", answer.status(), body.unwrap_or_default())).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+pub async fn send(socket: &mut Socket, frame: Value) -> Result<()> {
+    Ok(socket.send(Message::text(frame.to_string())).await?)
+}
+
+/// The next frame; pings are answered on the way.
+pub async fn receive(socket: &mut Socket) -> Result<Value> {
+    loop {
+        match timeout(SILENCE, socket.next()).await? {
+            Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text)?),
+            Some(Ok(Message::Close(Some(close)))) => {
+                return Err(format!("closed: {} {}", close.code, close.reason).into());
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err("the connection is gone".into()),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+/**
+ * The rooms and direct messages of the person who is signed in: what is in them, what is unread, what is on its way.
+ * It speaks to the chat client and to the session's memory, and knows nothing of the page; `changed` tells whoever draws.
+ */
+
+import { newNonce } from './chat-client.js';
+import { Timeline } from './timeline.js';
+
+const PAGE = 50;
+const CATCH_UP = 500;
+
+/**
+ * @typedef {{key: string, kind: 'room' | 'dm', room: string, peer: number, name: string, timeline: Timeline,
+ *   status: 'new' | 'loading' | 'ready' | 'failed', reason: string, hasMore: boolean, loadingEarlier: boolean,
+ *   lastSeq: number, newSince: number, readingBack: boolean}} Conversation `newSince`: the `seq` up to which all was
+ *   read when it was opened; `readingBack`: what is on the screen is old, so it must not be let go
+ */
+
+export class Conversations {
+  /** @type {Map<string, Conversation>} */ #all = new Map();
+  #chat;
+  #session;
+  #remember;
+  #changed;
+
+  /**
+   * @param {{chat: any, session: import('./session.js').Session, remember(): void, changed(): void}} options
+   */
+  constructor({ chat, session, remember, changed }) {
+    this.#chat = chat;
+    this.#session = session;
+    this.#remember = remember;
+    this.#changed = changed;
+    for (const room of session.rooms) this.#add({ key: `room:${room}`, kind: 'room', room, name: room });
+    for (const { id, name } of session.dms) this.#add({ key: `dm:${id}`, kind: 'dm', peer: id, name });
+    if (!this.#all.has(session.active)) session.active = this.#all.keys().next().value ?? '';
+  }
+
+  get list() { return [...this.#all.values()]; }
+  get active() { return this.#all.get(this.#session.active); }
+  get totalUnread() { return this.list.reduce((sum, conversation) => sum + this.unread(conversation), 0); }
+
+  unread(conversation) {
+    return Math.max(0, conversation.lastSeq - (this.#session.read[conversation.key] ?? conversation.lastSeq));
+  }
+
+  draft(conversation) { return this.#session.drafts[conversation.key] ?? ''; }
+
+  setDraft(conversation, text) {
+    if (text) this.#session.drafts[conversation.key] = text;
+    else delete this.#session.drafts[conversation.key];
+    this.#remember();
+  }
+
+  /** The first connection of this page: join what the session remembers. */
+  async start() {
+    await Promise.all(this.list.map((conversation) => (conversation.kind === 'room'
+      ? this.#joinKnown(conversation)
+      : this.#catchUp(conversation))));
+    if (this.active) await this.load(this.active);
+  }
+
+  /** A later connection: fill in what was missed, in every conversation. */
+  async resumed({ rooms, newLog }) {
+    if (newLog) this.#forgetMessages();
+    for (const joined of rooms) this.#seen(this.#all.get(`room:${joined.room}`), joined.lastSeq);
+    const missing = this.list.filter(({ kind, room }) => kind === 'room' && !this.#chat.rooms.includes(room));
+    await Promise.all(missing.map((conversation) => this.#joinKnown(conversation)));
+    await Promise.all(this.list.map((conversation) => this.#catchUp(conversation)));
+    if (this.active) await this.load(this.active);
+  }
+
+  /** Sends what the end of the connection left without an answer. The nonce makes that safe. */
+  flush() {
+    for (const conversation of this.#all.values()) {
+      for (const outgoing of conversation.timeline.outgoing) {
+        if (outgoing.status === 'waiting') this.#deliver(conversation, outgoing);
+      }
+    }
+  }
+
+  /** Joins a room, making it if need be, and shows it. Throws the server's reason. */
+  async join(room) {
+    const joined = await this.#chat.join(room);
+    const conversation = this.#add({ key: `room:${room}`, kind: 'room', room, name: room });
+    this.#seen(conversation, joined.lastSeq);
+    this.markRead(conversation);
+    this.select(conversation.key);
+  }
+
+  /** Leaves a room, or closes a direct conversation. */
+  async close(conversation) {
+    this.#all.delete(conversation.key);
+    delete this.#session.read[conversation.key];
+    delete this.#session.drafts[conversation.key];
+    if (this.#session.active === conversation.key) this.#session.active = this.#all.keys().next().value ?? '';
+    this.#saveList();
+    if (this.active) this.load(this.active);
+    // Without a connection there is nothing to leave: the next one does not join the room.
+    if (conversation.kind === 'room') await this.#chat.leave(conversation.room).catch(() => {});
+  }
+
+  openDm(userId, name = `user ${userId}`) {
+    this.#add({ key: `dm:${userId}`, kind: 'dm', peer: userId, name });
+    this.select(`dm:${userId}`);
+  }
+
+  select(key) {
+    this.#session.active = key;
+    const { active } = this;
+    if (active) {
+      active.newSince = this.unread(active) > 0 ? this.#session.read[key] : -1;
+      active.readingBack = false;
+      this.load(active);
+    }
+    this.#saveList();
+  }
+
+  markRead(conversation) {
+    if (this.#session.read[conversation.key] === conversation.lastSeq) return;
+    this.#session.read[conversation.key] = conversation.lastSeq;
+    this.#saveList();
+  }
+
+  async load(conversation) {
+    if (conversation.status === 'ready' || conversation.status === 'loading') return;
+    conversation.status = 'loading';
+    this.#changed();
+    try {
+      const { messages, hasMore } = await this.#history(conversation, { limit: PAGE });
+      conversation.hasMore = hasMore;
+      conversation.status = 'ready';
+      this.#merge(conversation, messages);
+      if (conversation.timeline.hasHole()) await this.#catchUp(conversation);
+    } catch (error) {
+      conversation.status = error.code === 'disconnected' ? 'new' : 'failed';
+      conversation.reason = error.message;
+    }
+    this.#changed();
+  }
+
+  async loadEarlier(conversation) {
+    const first = conversation.timeline.messages[0];
+    if (!first || conversation.loadingEarlier) return;
+    conversation.loadingEarlier = true;
+    this.#changed();
+    try {
+      const { messages, hasMore } = await this.#history(conversation, { limit: PAGE, before: first.id });
+      conversation.hasMore = hasMore;
+      this.#merge(conversation, messages);
+    } catch {
+      // The button is still there.
+    }
+    conversation.loadingEarlier = false;
+    this.#changed();
+  }
+
+  /** A live message. @returns {Conversation} the conversation it belongs to */
+  receive(message) {
+    const conversation = message.room === undefined ? this.#dmOf(message) : this.#all.get(`room:${message.room}`);
+    if (!conversation) return undefined;
+    const { read } = this.#session;
+    read[conversation.key] ??= message.seq - 1;
+    if (message.fromUser === this.#session.user.id && read[conversation.key] === message.seq - 1) read[conversation.key] = message.seq;
+    this.#seen(conversation, message.seq);
+    if (conversation.status !== 'new') this.#merge(conversation, [message]);
+    if (!conversation.readingBack && conversation.timeline.trim()) conversation.hasMore = true;
+    if (conversation.status === 'ready' && conversation.timeline.hasHole()) this.#catchUp(conversation);
+    this.#remember();
+    this.#changed();
+    return conversation;
+  }
+
+  send(conversation, content) {
+    const outgoing = { nonce: newNonce(), content, at: Date.now(), status: 'sending' };
+    conversation.timeline.outgoing.push(outgoing);
+    this.#deliver(conversation, outgoing);
+  }
+
+  retry(conversation, nonce) {
+    const outgoing = conversation.timeline.outgoing.find((candidate) => candidate.nonce === nonce);
+    if (outgoing) this.#deliver(conversation, outgoing);
+  }
+
+  discard(conversation, nonce) {
+    conversation.timeline.outgoing = conversation.timeline.outgoing.filter((outgoing) => outgoing.nonce !== nonce);
+    this.#changed();
+  }
+
+  async #deliver(conversation, outgoing) {
+    const { nonce, content } = outgoing;
+    outgoing.status = 'sending';
+    this.#changed();
+    try {
+      const receipt = conversation.kind === 'room'
+        ? await this.#chat.send(conversation.room, content, { nonce })
+        : await this.#chat.dm(conversation.peer, content, { nonce });
+      conversation.timeline.stored(outgoing, receipt, this.#session.user.username);
+      this.#seen(conversation, receipt.seq);
+    } catch (error) {
+      outgoing.status = error.code === 'disconnected' ? 'waiting' : 'failed';
+      outgoing.reason = error.message;
+    }
+    this.#changed();
+  }
+
+  async #joinKnown(conversation) {
+    try {
+      const { lastSeq } = await this.#chat.join(conversation.room);
+      this.#session.read[conversation.key] ??= lastSeq;
+      this.#seen(conversation, lastSeq);
+    } catch (error) {
+      if (error.code === 'disconnected') return;
+      conversation.status = 'failed';
+      conversation.reason = error.message;
+    }
+    this.#changed();
+  }
+
+  /** Everything after what is here, or only the count when the conversation has not been opened yet. */
+  async #catchUp(conversation) {
+    const after = conversation.timeline.cursor();
+    try {
+      if (conversation.status === 'new' || !after) {
+        if (conversation.status === 'ready') conversation.status = 'new';
+        if (conversation.kind === 'room') return;
+        const { messages } = await this.#history(conversation, { limit: 1 });
+        for (const message of messages) this.#seen(conversation, message.seq);
+        return;
+      }
+      const { messages, hasMore } = await this.#history(conversation, { limit: CATCH_UP, after });
+      if (!hasMore) return this.#merge(conversation, messages);
+      // Too much was missed to be read from where one was: begin again at the newest.
+      conversation.timeline.clear();
+      conversation.status = 'new';
+      if (conversation === this.active) await this.load(conversation);
+    } catch {
+      // The next connection asks again.
+    }
+  }
+
+  #history(conversation, page) {
+    return conversation.kind === 'room'
+      ? this.#chat.roomHistory(conversation.room, page)
+      : this.#chat.dmHistory(conversation.peer, page);
+  }
+
+  #merge(conversation, messages) {
+    conversation.timeline.merge(messages);
+    for (const { seq, fromUser, username } of messages) {
+      this.#seen(conversation, seq);
+      if (fromUser === conversation.peer) conversation.name = username;
+    }
+    this.#saveList();
+  }
+
+  #seen(conversation, seq) {
+    if (!conversation || seq <= conversation.lastSeq) return;
+    conversation.lastSeq = seq;
+    this.#changed();
+  }
+
+  #dmOf({ fromUser, username, to }) {
+    const incoming = fromUser !== this.#session.user.id;
+    const peer = incoming ? fromUser : to;
+    const name = incoming ? username : peer === fromUser ? username : `user ${peer}`;
+    const known = this.#all.get(`dm:${peer}`);
+    if (known) return known;
+    const conversation = this.#add({ key: `dm:${peer}`, kind: 'dm', peer, name });
+    this.#saveList();
+    return conversation;
+  }
+
+  #add({ key, kind, room = '', peer = 0, name }) {
+    const known = this.#all.get(key);
+    if (known) return known;
+    const conversation = {
+      key, kind, room, peer, name, timeline: new Timeline(this.#session.user.id),
+      status: 'new', reason: '', hasMore: false, loadingEarlier: false, lastSeq: 0,
+      newSince: -1, readingBack: false,
+    };
+    this.#all.set(key, conversation);
+    return conversation;
+  }
+
+  #forgetMessages() {
+    this.#session.read = {};
+    for (const conversation of this.#all.values()) {
+      conversation.timeline.clear();
+      Object.assign(conversation, { status: 'new', hasMore: false, lastSeq: 0 });
+    }
+  }
+
+  #saveList() {
+    this.#session.rooms = this.list.filter(({ kind }) => kind === 'room').map(({ room }) => room);
+    this.#session.dms = this.list.filter(({ kind }) => kind === 'dm').map(({ peer, name }) => ({ id: peer, name }));
+    this.#remember();
+    this.#changed();
+  }
+}

@@ -1,0 +1,182 @@
+/** The middle pane: the messages of the open conversation, and where one is in them. */
+
+import { $, avatar, bdi, el, formatDay, formatFull, formatTime, icon, reconcile, startOfDay } from './dom.js';
+
+const TOGETHER_MS = 5 * 60_000; // messages of one person within this time share a name
+const AT_BOTTOM_PX = 48;
+
+/**
+ * @param {{me: {id: number}, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
+ *   discard(conversation, nonce: string): void, loadEarlier(conversation): void, load(conversation): void,
+ *   read(conversation): void, unread(conversation): number, signal: AbortSignal}} actions
+ */
+export function createMessages(actions) {
+  const scroller = $('scroller');
+  let shown = null; // the conversation that is drawn
+  let following = true; // whether the newest message is in sight
+
+  const toBottom = () => { scroller.scrollTop = scroller.scrollHeight; };
+  const atBottom = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_BOTTOM_PX;
+  const { signal } = actions;
+
+  scroller.addEventListener('scroll', () => {
+    following = atBottom();
+    $('jump').hidden = following;
+    if (shown) shown.readingBack = !following;
+    if (following) markRead();
+  }, { signal, passive: true });
+  $('jump').addEventListener('click', () => { toBottom(); $('composer-text').focus(); }, { signal });
+  $('earlier').addEventListener('click', () => shown && actions.loadEarlier(shown), { signal });
+  document.addEventListener('visibilitychange', () => markRead(), { signal });
+  const resized = new ResizeObserver(() => following && toBottom());
+  resized.observe(scroller);
+  signal.addEventListener('abort', () => { resized.disconnect(); $('messages').replaceChildren(); });
+
+  function markRead() {
+    const inSight = !document.hidden && scroller.offsetParent !== null;
+    if (shown?.status === 'ready' && following && inSight) actions.read(shown);
+  }
+
+  return {
+    /** Draws `conversation`, without moving what one is reading. */
+    render(conversation) {
+      const switched = shown !== conversation;
+      shown = conversation;
+      if (switched) following = true;
+      const place = following ? null : placeOf(scroller);
+
+      reconcile($('messages'), conversation ? rows(conversation, actions) : []);
+      $('earlier').hidden = !(conversation?.status === 'ready' && conversation.hasMore);
+      $('earlier').disabled = Boolean(conversation?.loadingEarlier);
+      renderEmpty(conversation, actions);
+
+      if (following) toBottom();
+      else backTo(scroller, place);
+      renderJump(conversation, following, actions);
+      markRead();
+    },
+    follow() {
+      following = true;
+      toBottom();
+    },
+  };
+}
+
+/** Which message is the first in sight, and where: what comes in above it must not move it. */
+function placeOf(scroller) {
+  const { top } = scroller.getBoundingClientRect();
+  const node = [...scroller.querySelectorAll('.message')].find((message) => message.getBoundingClientRect().bottom > top);
+  return node ? { key: node.dataset.key, offset: node.getBoundingClientRect().top } : null;
+}
+
+function backTo(scroller, place) {
+  const node = place && [...$('messages').children].find((child) => child.dataset.key === place.key);
+  if (node) scroller.scrollTop += node.getBoundingClientRect().top - place.offset;
+}
+
+function renderJump(conversation, following, { unread }) {
+  const count = conversation && !following ? unread(conversation) : 0;
+  $('jump').hidden = following;
+  $('jump-text').textContent = count > 0 ? `${count} new` : 'Latest';
+}
+
+function renderEmpty(conversation, actions) {
+  const place = $('empty');
+  const isEmpty = !conversation || (conversation.timeline.messages.length === 0 && conversation.timeline.outgoing.length === 0);
+  place.hidden = !isEmpty;
+  if (!isEmpty) return;
+  const [title, text] = emptyText(conversation);
+  place.replaceChildren(el('p', { class: 'empty-title' }, title), el('p', { class: 'quiet' }, text));
+  if (conversation?.status === 'failed') {
+    place.append(el('button', { class: 'button small', type: 'button', onclick: () => actions.load(conversation) }, 'Try again'));
+  }
+}
+
+function emptyText(conversation) {
+  if (!conversation) return ['No conversation is open', 'Join a room by its name, or write to somebody by their user id.'];
+  if (conversation.status === 'failed') return ['This could not be loaded', conversation.reason];
+  if (conversation.status === 'new') return ['Not loaded yet', 'The messages come with the connection.'];
+  if (conversation.status === 'loading') return ['Loading…', ''];
+  if (conversation.kind === 'dm') return ['No messages yet', 'What you write here is seen by the two of you only.'];
+  return ['Nobody has written here yet', 'Say the first word. Whoever joins later will find it.'];
+}
+
+/** What `reconcile` is to draw: days, messages, and our own messages that are not stored yet. */
+function rows(conversation, actions) {
+  const items = [];
+  const { timeline, newSince } = conversation;
+  let previous = null;
+  for (const message of timeline.messages) {
+    const at = new Date(message.timestamp);
+    const newDay = !previous || startOfDay(at) !== startOfDay(previous.at);
+    if (newDay) items.push(dayRow(at));
+    const firstNew = message.seq === newSince + 1 && message.fromUser !== actions.me.id;
+    if (firstNew) items.push(newRow(message.seq));
+    const joined = !newDay && !firstNew && previous.from === message.fromUser && at - previous.at < TOGETHER_MS;
+    items.push(messageRow(message, at, joined, actions));
+    previous = { from: message.fromUser, at };
+  }
+  for (const outgoing of timeline.outgoing) items.push(outgoingRow(conversation, outgoing, actions));
+  return items;
+}
+
+function dayRow(at) {
+  const text = formatDay(at);
+  return {
+    key: `day:${startOfDay(at)}`,
+    version: text,
+    build: () => el('li', { class: 'day' }, el('span', {}, text)),
+  };
+}
+
+/** Where one left off reading. */
+function newRow(seq) {
+  return { key: `new:${seq}`, version: '', build: () => el('li', { class: 'day new' }, el('span', {}, 'New')) };
+}
+
+function messageRow(message, at, joined, actions) {
+  const own = message.fromUser === actions.me.id;
+  return {
+    // Ours keeps its place in the document when it turns from "sending" into "stored".
+    key: own && message.nonce ? `n:${message.nonce}` : `m:${message.id}`,
+    version: `stored ${joined}`,
+    build: () => el('li', { class: `message${own ? ' own' : ''}${joined ? ' joined' : ''}` },
+      joined ? el('span', { class: 'gutter', 'aria-hidden': 'true' }, formatTime(at)) : avatar(message.fromUser, message.username),
+      el('div', { class: 'message-main' },
+        el('p', { class: joined ? 'unseen' : 'message-head' }, ...sender(message, own, actions), timeOf(at)),
+        el('div', { class: 'content', dir: 'auto' }, message.content)),
+      own && el('span', { class: 'stored', title: `Stored as message ${message.id}` }, icon('check'), el('span', { class: 'unseen' }, 'Stored'))),
+  };
+}
+
+function sender({ fromUser, username }, own, { openDm }) {
+  const id = el('span', { class: 'user-id' }, `user ${fromUser}`);
+  if (own) return [el('span', { class: 'name' }, bdi(username)), id];
+  const title = `Write to user ${fromUser} directly`;
+  return [el('button', { class: 'name link', type: 'button', title, onclick: () => openDm(fromUser, username) }, bdi(username)), id];
+}
+
+function timeOf(at) {
+  return el('time', { datetime: at.toISOString(), title: formatFull(at) }, formatTime(at));
+}
+
+function outgoingRow(conversation, outgoing, actions) {
+  const { nonce, content, status, reason } = outgoing;
+  return {
+    key: `n:${nonce}`,
+    version: `${status} ${reason}`,
+    build: () => el('li', { class: `message own outgoing ${status}` },
+      el('span', { class: 'gutter', 'aria-hidden': 'true' }),
+      el('div', { class: 'message-main' },
+        el('div', { class: 'content', dir: 'auto' }, content),
+        outgoingState(conversation, outgoing, actions))),
+  };
+}
+
+function outgoingState(conversation, { nonce, status, reason }, { retry, discard }) {
+  if (status === 'sending') return el('p', { class: 'send-state' }, 'Sending…');
+  const drop = el('button', { class: 'link', type: 'button', onclick: () => discard(conversation, nonce) }, 'Discard');
+  if (status === 'waiting') return el('p', { class: 'send-state' }, 'Waiting for the connection. ', drop);
+  const again = el('button', { class: 'link', type: 'button', onclick: () => retry(conversation, nonce) }, 'Try again');
+  return el('p', { class: 'send-state problem' }, 'Not sent: ', bdi(reason), ' ', again, ' ', drop);
+}

@@ -1,0 +1,70 @@
+/**
+ * What this tab remembers: who is signed in, and where they were. It lives in sessionStorage, so that a reload keeps
+ * it, two tabs can be two people, and closing the tab forgets the token.
+ */
+
+const KEY = 'chat-server';
+const SAVE_AFTER_MS = 250;
+
+/** @typedef {{token: string, user: {id: number, username: string}, rooms: string[], dms: {id: number, name: string}[],
+ *   read: Record<string, number>, drafts: Record<string, string>, active: string, inspector: boolean}} Session */
+
+/** @returns {Session | null} */
+export function loadSession() {
+  try {
+    const session = JSON.parse(sessionStorage.getItem(KEY) ?? 'null');
+    return session?.token && session.user ? session : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @returns {Session} */
+export function newSession(token, user) {
+  return { token, user, rooms: ['general'], dms: [], read: {}, drafts: {}, active: 'room:general', inspector: matchMedia('(min-width: 1200px)').matches };
+}
+
+/**
+ * Remembers `session` as it is then, and whenever the returned function has been called, a moment later or when the page
+ * goes, whichever comes first: in a busy room every message changes what is read.
+ * @param {Session} session @param {AbortSignal} signal
+ */
+export function keepSession(session, signal) {
+  let timer = 0;
+  const save = () => {
+    clearTimeout(timer);
+    timer = 0;
+    if (!signal.aborted) write(session);
+  };
+  write(session);
+  addEventListener('pagehide', save, { signal });
+  return () => { timer ||= setTimeout(save, SAVE_AFTER_MS); };
+}
+
+function write(session) {
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify(session));
+  } catch {
+    // A full or forbidden storage costs the reload its memory, and nothing else.
+  }
+}
+
+export function forgetSession() {
+  sessionStorage.removeItem(KEY);
+}
+
+/**
+ * What a JWT says about itself. Nothing is verified here: only the server can.
+ * @param {string} token @returns {Record<string, unknown> | null}
+ */
+export function decodeToken(token) {
+  const parts = token.split('.');
+  if (parts.length !== 3) return null;
+  try {
+    const binary = atob(parts[1].replace(/-/g, '+').replace(/_/g, '/'));
+    const claims = JSON.parse(new TextDecoder().decode(Uint8Array.from(binary, (char) => char.charCodeAt(0))));
+    return claims && typeof claims === 'object' && !Array.isArray(claims) ? claims : null;
+  } catch {
+    return null;
+  }
+}

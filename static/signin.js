@@ -1,0 +1,158 @@
+/** The sign-in card: as a guest, with an account, or with a token of one's own. */
+
+import * as api from './api.js';
+import { $, bdi, el, formatDuration, formatFull } from './dom.js';
+import { decodeToken } from './session.js';
+
+const TABS = ['login', 'register', 'token'];
+
+/** @param {{signedIn(token: string, user: {id: number, username: string}): void}} options */
+export function createSignIn({ signedIn }) {
+  const enter = ({ token, user }) => signedIn(token, user);
+
+  onSubmit('guest-form', async ({ username }) => enter(await api.guest(username.trim())));
+  onSubmit('login-form', async ({ username, password }) => enter(await api.login(username, password)));
+  onSubmit('register-form', async ({ username, password }) => enter(await api.register(username, password)));
+  onSubmit('token-form', async ({ token }) => {
+    const clean = cleanToken(token);
+    if (!clean) throw new api.ApiError({ message: 'Paste a token first.', field: 'token' });
+    enter({ token: clean, user: (await api.me(clean)).user });
+  });
+  setUpTabs();
+  setUpClaims();
+
+  return {
+    /** @param {string} [notice] why one has to sign in (again) */
+    async show(notice = '') {
+      $('chat').hidden = true;
+      $('signin').hidden = false;
+      document.title = 'Sign in · chat-server';
+      setText('signin-notice', notice);
+      try {
+        arrange(await api.health());
+      } catch (error) {
+        arrange({ mode: 'integrated' });
+        $('integrated-line').hidden = true;
+        setText('signin-notice', notice || error.message);
+      }
+    },
+    hide() {
+      $('signin').hidden = true;
+      for (const form of $('signin').querySelectorAll('form')) form.reset();
+      showClaims();
+    },
+  };
+}
+
+/** Shows the ways in that this server has. */
+function arrange({ version, mode, signup = true }) {
+  const standalone = mode === 'standalone';
+  if (version) $('server-line').textContent = `Version ${version}, ${mode}.`;
+  $('guest-form').hidden = $('signin-or').hidden = !(standalone && signup);
+  $('signin-tabs').hidden = !standalone;
+  $('tab-register').hidden = !signup;
+  $('integrated-line').hidden = standalone;
+  for (const name of TABS) $(`${name}-form`).querySelector('[type=submit]').classList.toggle('primary', $('guest-form').hidden);
+  selectTab(standalone ? 'login' : 'token');
+  if (standalone && signup) $('guest-name').focus();
+}
+
+function setUpTabs() {
+  for (const name of TABS) $(`tab-${name}`).addEventListener('click', () => selectTab(name));
+  $('signin-tabs').addEventListener('keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const shown = TABS.filter((name) => !$(`tab-${name}`).hidden);
+    const current = shown.findIndex((name) => $(`tab-${name}`) === document.activeElement);
+    const name = shown[(current + step + shown.length) % shown.length];
+    selectTab(name);
+    $(`tab-${name}`).focus();
+  });
+}
+
+function selectTab(selected) {
+  for (const name of TABS) {
+    const tab = $(`tab-${name}`);
+    tab.setAttribute('aria-selected', String(name === selected));
+    tab.tabIndex = name === selected ? 0 : -1;
+    $(`${name}-form`).hidden = name !== selected;
+  }
+}
+
+/** Runs `action` with the form's values; what goes wrong is shown beside the input that it is about. */
+function onSubmit(id, action) {
+  const form = $(id);
+  form.addEventListener('input', () => showProblem(form, null));
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const button = form.querySelector('[type=submit]');
+    if (button.disabled) return;
+    button.disabled = true;
+    showProblem(form, null);
+    try {
+      await action(Object.fromEntries(new FormData(form)));
+    } catch (error) {
+      showProblem(form, error);
+    }
+    button.disabled = false;
+  });
+}
+
+function showProblem(form, error) {
+  const field = error?.field && form.elements.namedItem(error.field) ? error.field : '';
+  for (const place of form.querySelectorAll('[data-problem]')) {
+    const name = place.dataset.problem;
+    const mine = Boolean(error) && name === field;
+    place.hidden = !mine;
+    place.textContent = mine ? error.message : '';
+    const input = name && form.elements.namedItem(name);
+    if (!input) continue;
+    place.id ||= `${form.id}-${name}-problem`;
+    input.setAttribute('aria-describedby', place.id);
+    input.setAttribute('aria-invalid', String(mine));
+    if (mine) input.focus();
+  }
+}
+
+/** People paste tokens with line breaks, quotes, or the header's "Bearer". */
+function cleanToken(text) {
+  return text.replace(/^\s*bearer\s+/i, '').replace(/[\s"']/g, '');
+}
+
+function setUpClaims() {
+  $('token-input').addEventListener('input', showClaims);
+  setInterval(showExpiry, 1000);
+}
+
+function showClaims() {
+  const token = cleanToken($('token-input').value);
+  const claims = decodeToken(token);
+  $('claims').hidden = !token;
+  $('claims-list').replaceChildren();
+  for (const [name, value] of Object.entries(claims ?? {})) {
+    const isTime = ['exp', 'iat', 'nbf'].includes(name) && Number.isFinite(value);
+    const shown = typeof value === 'string' ? value : JSON.stringify(value);
+    const time = isTime && el('span', { class: 'quiet' }, ` ${formatFull(new Date(value * 1000))}`);
+    $('claims-list').append(el('dt', {}, bdi(name)), el('dd', {}, bdi(shown), time));
+  }
+  showExpiry();
+}
+
+function showExpiry() {
+  if ($('claims').hidden) return;
+  const claims = decodeToken(cleanToken($('token-input').value));
+  $('claims-expiry').textContent = expiryText(claims);
+  $('claims-expiry').className = Number(claims?.exp) * 1000 > Date.now() ? 'good' : 'bad';
+}
+
+function expiryText(claims) {
+  if (!claims) return 'this is not a JWT: three base64url parts with dots between';
+  if (!Number.isFinite(claims.exp)) return 'no expiry';
+  const left = claims.exp * 1000 - Date.now();
+  return left > 0 ? `expires in ${formatDuration(left)}` : `expired ${formatDuration(-left)} ago`;
+}
+
+function setText(id, text) {
+  $(id).textContent = text;
+  $(id).hidden = !text;
+}

@@ -1,0 +1,66 @@
+/**
+ * The messages of one conversation, in order, each once, and the own ones that are still on their way.
+ * Pure data: no page and no connection in here.
+ */
+
+const KEEP = 400;
+const TRIM_AT = 500; // some room between the two, so that not every message moves the whole list
+
+/**
+ * @typedef {import('./chat-client.js').Message} Message
+ * @typedef {{nonce: string, content: string, at: number, status: 'sending' | 'waiting' | 'failed', reason?: string}} Outgoing
+ */
+
+export class Timeline {
+  /** @type {Message[]} */ messages = [];
+  /** @type {Outgoing[]} */ outgoing = [];
+  #ids = new Set();
+  #me;
+
+  /** @param {number} me */
+  constructor(me) {
+    this.#me = me;
+  }
+
+  /** @param {Message[]} incoming */
+  merge(incoming) {
+    const last = this.messages.at(-1)?.id ?? 0;
+    const fresh = incoming.filter(({ id }) => !this.#ids.has(id));
+    for (const message of fresh) this.#ids.add(message.id);
+    this.messages.push(...fresh);
+    if (fresh.some(({ id }) => id < last)) this.messages.sort((a, b) => a.id - b.id);
+    const mine = new Set(incoming.filter(({ fromUser, nonce }) => nonce && fromUser === this.#me).map(({ nonce }) => nonce));
+    if (mine.size > 0) this.outgoing = this.outgoing.filter(({ nonce }) => !mine.has(nonce));
+  }
+
+  /** The server has stored one of ours. @param {Outgoing} outgoing @param {{id: number, seq: number, timestamp: string}} receipt */
+  stored({ nonce, content }, { id, seq, timestamp }, username) {
+    this.merge([{ id, seq, timestamp, nonce, content, username, fromUser: this.#me }]);
+  }
+
+  /**
+   * The id up to which nothing is missing. Our own message can be acknowledged before an earlier one of somebody else
+   * has arrived; the sequence number shows the hole.
+   */
+  cursor() {
+    const { messages } = this;
+    const end = messages.findIndex((message, index) => index > 0 && message.seq !== messages[index - 1].seq + 1);
+    return messages.at(end === -1 ? -1 : end - 1)?.id ?? 0;
+  }
+
+  hasHole() {
+    return this.messages.length > 0 && this.cursor() !== this.messages.at(-1).id;
+  }
+
+  /** Lets go of the oldest when a tab has been open for days. @returns {boolean} whether there was something to let go */
+  trim() {
+    if (this.messages.length <= TRIM_AT) return false;
+    for (const { id } of this.messages.splice(0, this.messages.length - KEEP)) this.#ids.delete(id);
+    return true;
+  }
+
+  clear() {
+    this.messages = [];
+    this.#ids.clear();
+  }
+}

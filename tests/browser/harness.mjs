@@ -1,0 +1,194 @@
+/**
+ * Starts the real server on a database of its own, and people in a real browser who use it.
+ * Nothing here sleeps: everything waits for what it needs to see.
+ */
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { chromium } from 'playwright-core';
+
+const BINARY = process.env.CHAT_SERVER_BIN
+  ?? fileURLToPath(new URL('../../target/debug/chat-server', import.meta.url));
+const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
+const PATIENCE_MS = 20_000;
+
+/** A server process that can be killed and started again on the same port and file. */
+export class Server {
+  #folder;
+  #flags = [];
+  #process;
+  #killed = false;
+  #said = '';
+  address = '127.0.0.1:0';
+
+  static async start() {
+    const server = new Server();
+    server.#folder = await mkdtemp(path.join(tmpdir(), 'chat-browser-'));
+    await server.run();
+    return server;
+  }
+
+  /** A server that trusts the tokens of another backend, and a secret to make some with. */
+  static async startIntegrated() {
+    const server = new Server();
+    server.#folder = await mkdtemp(path.join(tmpdir(), 'chat-browser-'));
+    const file = path.join(server.#folder, 'secret');
+    await writeFile(file, 'a secret that is only used by these tests');
+    server.#flags = ['--jwt-secret-file', file];
+    await server.run();
+    return server;
+  }
+
+  /** A token as the command line prints it. */
+  async token(...flags) {
+    const { stdout } = await promisify(execFile)(BINARY, ['token', ...this.#flags, ...flags]);
+    return stdout.trim();
+  }
+
+  get url() { return `http://${this.address}/`; }
+
+  async run() {
+    const database = path.join(this.#folder, 'chat.db');
+    this.#process = spawn(BINARY, ['--db', database, '--bind', this.address, ...this.#flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = this.#process;
+    process.once('exit', () => child.kill('SIGKILL')); // also when a test ends the process early
+    this.#killed = false;
+    this.#process.once('exit', (code, signal) => {
+      if (!this.#killed) console.error(`the server ended by itself, with ${code ?? signal}; it said:\n${this.#said}`);
+    });
+    this.#process.stderr.on('data', (chunk) => { this.#said = (this.#said + chunk).slice(-4_000); });
+    this.address = await this.#readyAddress();
+  }
+
+  #readyAddress() {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`the server did not get ready; it said:\n${this.#said}`)), PATIENCE_MS);
+      this.#process.once('error', reject);
+      this.#process.once('exit', () => reject(new Error('the server ended before it was ready')));
+      createInterface({ input: this.#process.stdout }).on('line', (line) => {
+        const address = /^ready addr=(\S+)/.exec(line)?.[1];
+        if (!address) return;
+        clearTimeout(timer);
+        resolve(address);
+      });
+    });
+  }
+
+  /** What a power cut does to a process. */
+  async kill() {
+    this.#killed = true;
+    const gone = new Promise((resolve) => this.#process.once('exit', resolve));
+    this.#process.kill('SIGKILL');
+    await gone;
+  }
+
+  async stop() {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) await this.kill();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+export function launchBrowser() {
+  const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync'];
+  return chromium.launch({ executablePath: CHROMIUM, headless: true, args });
+}
+
+/** One person in a browser context of their own, and everything that went wrong on their page. */
+export class Person {
+  problems = [];
+
+  static async arrive(browser, server, options = {}) {
+    const person = new Person();
+    person.context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+    person.context.setDefaultTimeout(PATIENCE_MS);
+    person.page = await person.context.newPage();
+    person.#watch();
+    await person.page.goto(server.url);
+    return person;
+  }
+
+  #watch() {
+    const { page, problems } = this;
+    page.on('pageerror', (error) => problems.push(`uncaught: ${error.message}`));
+    page.on('dialog', (dialog) => { problems.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+    page.on('console', (message) => {
+      if (message.type() !== 'error' || isNetworkNoise(message.text())) return;
+      problems.push(`console: ${message.text()}`);
+    });
+    // A violation is reported to the page that it happens on; the binding carries it out.
+    page.exposeBinding('reportViolation', (_source, text) => problems.push(`CSP: ${text}`));
+    page.addInitScript(() => document.addEventListener('securitypolicyviolation', (event) => {
+      window.reportViolation(`${event.violatedDirective} ${event.blockedURI}`);
+    }));
+  }
+
+  async asGuest(name = '') {
+    await this.page.getByLabel('Your name').fill(name);
+    await this.page.getByRole('button', { name: 'Continue as guest' }).click();
+    await this.connected();
+    return this;
+  }
+
+  async connected() {
+    await this.page.locator('#pill[data-state=open]').waitFor();
+  }
+
+  async openTab(name) {
+    await this.page.getByRole('tab', { name }).click();
+  }
+
+  /** The id that the page tells this person to give to others. */
+  async id() {
+    return Number(/user (\d+)/.exec(await this.page.locator('#me-line').textContent())[1]);
+  }
+
+  async write(text) {
+    await this.page.locator('#composer-text').fill(text);
+    await this.page.locator('#composer-text').press('Enter');
+  }
+
+  /** Waits until `text` is there as a stored message, exactly once. */
+  async sees(text) {
+    await this.message(text).first().waitFor();
+    assert.equal(await this.message(text).count(), 1, `"${text}" is shown more than once`);
+  }
+
+  /** Waits until our own `text` has been acknowledged by the server. */
+  async stored(text) {
+    await this.message(text).locator('.stored').waitFor();
+  }
+
+  message(text) {
+    return this.page.locator('#messages .message:not(.outgoing)').filter({ has: this.page.getByText(text, { exact: true }) });
+  }
+
+  /** The contents on the screen, in their order. */
+  contents() {
+    return this.page.locator('#messages .content').allTextContents();
+  }
+
+  async openConversation(name) {
+    await this.page.locator('#sidebar').getByRole('button', { name }).click();
+  }
+
+  assertNoProblems() {
+    assert.deepEqual(this.problems, [], 'the page had problems');
+  }
+
+  async leave() {
+    await this.context.close();
+    this.assertNoProblems();
+  }
+}
+
+/** The browser itself logs every failed request as an error, also those that a test provokes on purpose. */
+function isNetworkNoise(text) {
+  return /^Failed to load resource|^WebSocket connection to .* failed/.test(text);
+}

@@ -1,0 +1,122 @@
+//! The vocabulary of the tests: a server in this process, and clients on real sockets.
+//!
+//! Nothing sleeps. Waiting means waiting for a frame, and a wait that fails shows the frames seen so far.
+#![allow(dead_code, reason = "each test program uses its own part of the vocabulary")]
+
+pub mod binary;
+pub mod client;
+pub mod http;
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use chat_server::{
+    auth::{Secret, Tokens},
+    config::{Config, NamedSecret},
+    protocol::{Cursor, Timestamp, UserId, Username},
+    server::Server,
+};
+pub use client::Client;
+use tempfile::TempDir;
+
+/// The backend's secret in integrated mode.
+pub const SECRET: &[u8] = b"a secret for tests, 32 bytes long";
+/// Longer than anything takes on a busy machine; reached only by a test that fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Unix time in seconds.
+pub fn now() -> i64 {
+    Timestamp::now().unix_ms() / 1000
+}
+
+/// What `future` comes to, or a panic that says what was waited for.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(result) => result,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// A server with a file of its own, on a free port.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub folder: TempDir,
+    server: Option<Server>,
+    next_user: std::sync::atomic::AtomicI64,
+}
+
+impl TestServer {
+    /// Integrated mode with every default.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Built-in accounts.
+    pub async fn standalone() -> Self {
+        Self::with(|config| config.secret = None).await
+    }
+
+    /// Integrated mode, but for what `change` changes.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), change).await
+    }
+
+    /// On the file that an earlier server left in `folder`.
+    pub async fn in_folder(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::for_file(folder.path().join("chat.db"));
+        config.secret = Some(NamedSecret { secret: Secret::new(SECRET), name: "JWT_SECRET" });
+        change(&mut config);
+        let server = Server::start(config).await.unwrap();
+        Self { address: server.address, folder, server: Some(server), next_user: 1.into() }
+    }
+
+    /// Stops the server in order; the folder with its file.
+    pub async fn stop(mut self) -> TempDir {
+        soon("the stop", self.server.take().unwrap().stop()).await;
+        self.folder
+    }
+
+    /// A token of `user`, valid for an hour.
+    pub fn token(&self, user: i64, name: &str) -> String {
+        token(user, name, 3600)
+    }
+
+    /// One connection of a user of its own, for each name.
+    pub async fn clients<const N: usize>(&self, names: [&str; N]) -> [Client; N] {
+        let mut clients = Vec::new();
+        for name in names {
+            clients.push(self.client(name).await);
+        }
+        clients.try_into().ok().unwrap()
+    }
+
+    /// One connection of a new user.
+    pub async fn client(&self, name: &str) -> Client {
+        let user = self.next_user.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.connect(user, name).await
+    }
+
+    /// One more connection of `user`, which has said `ping`, so that messages may come unasked.
+    pub async fn connect(&self, user: i64, name: &str) -> Client {
+        let mut client = self.connect_silent(user, name).await;
+        client.ping().await;
+        client
+    }
+
+    /// A connection that has asked nothing yet.
+    pub async fn connect_silent(&self, user: i64, name: &str) -> Client {
+        let token = self.token(user, name);
+        Client::connect(self.address, &format!("/ws?token={token}"), user, name).await
+    }
+
+    /// Resolves once everything up to `id` has been queued to everybody who should have it.
+    pub async fn relayed(&self, id: i64) {
+        let id = Cursor::new(id).unwrap();
+        soon("the relay", self.server.as_ref().unwrap().hub().relayed(id)).await;
+    }
+}
+
+/// A token signed with [`SECRET`].
+pub fn token(user: i64, name: &str, ttl_seconds: i64) -> String {
+    let (user, name) = (UserId::new(user).unwrap(), Username::new(name).unwrap());
+    Tokens::new(SECRET, "JWT_SECRET").sign(user, &name, "user", now(), ttl_seconds).unwrap()
+}

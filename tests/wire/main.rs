@@ -1,0 +1,11 @@
+//! The protocol on real sockets.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod accounts;
+mod bad_input;
+mod delivery;
+mod golden;
+mod handshake;
+mod lifecycle;
