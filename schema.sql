@@ -12,8 +12,8 @@ CREATE TABLE log (
     epoch      TEXT    NOT NULL,
     -- 'integrated' or 'standalone': who hands out user ids.
     mode       TEXT    NOT NULL CHECK (mode IN ('integrated', 'standalone')),
-    -- Written to find out whether the file can be written.
-    probed_at  INTEGER NOT NULL DEFAULT 0
+    -- Written to find out whether the largest message could be stored now.
+    probe      BLOB
 ) STRICT;
 
 CREATE TABLE users (

@@ -101,15 +101,18 @@ impl Tail {
     }
 }
 
-/// The text with everything escaped by which it could steer a terminal or reorder a line.
+/// The text with its control characters escaped, by which it could steer a terminal.
 fn plain(text: &Value) -> String {
-    let reorders = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut plain = String::new();
-    for c in text.as_str().unwrap_or_default().chars() {
-        match c.is_control() || reorders(c) {
-            true => plain.extend(c.escape_default()),
-            false => plain.push(c),
+    let escape = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            c.to_string()
         }
-    }
-    plain
+    };
+    text.as_str()
+        .unwrap_or_default()
+        .chars()
+        .map(escape)
+        .collect()
 }

@@ -21,7 +21,9 @@ const HEADER_MAX_BYTES: usize = 10;
 impl Frame {
     /// A stored message, as everybody gets it live.
     pub fn message(message: &Message) -> Self {
-        Self::text(message.content.as_str().len() + 256, |buffer| live_frame(message, buffer))
+        Self::text(message.content.as_str().len() + 256, |buffer| {
+            live_frame(message, buffer)
+        })
     }
 
     /// A reply to one request.
@@ -104,13 +106,21 @@ mod tests {
         assert_eq!(text_of(125).as_bytes()[..2], [0x81, 125]);
         assert_eq!(text_of(126).as_bytes()[..4], [0x81, 126, 0, 126]);
         assert_eq!(text_of(65_535).as_bytes()[..4], [0x81, 126, 0xff, 0xff]);
-        assert_eq!(text_of(65_536).as_bytes()[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(
+            text_of(65_536).as_bytes()[..10],
+            [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]
+        );
         assert_eq!(text_of(65_536).len_bytes(), 10 + 65_536);
     }
 
     #[test]
     fn every_close_reason_fits_a_control_frame() {
-        for code in [CloseCode::Internal, CloseCode::TooSlow, CloseCode::TokenExpired, CloseCode::Binary] {
+        for code in [
+            CloseCode::Internal,
+            CloseCode::TooSlow,
+            CloseCode::TokenExpired,
+            CloseCode::Binary,
+        ] {
             let frame = Frame::close(code);
             assert!(frame.len_bytes() <= 2 + 125, "{code:?}");
             assert_eq!(frame.as_bytes()[2..4], code.code().to_be_bytes());

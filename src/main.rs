@@ -30,13 +30,22 @@ fn read_dotenv() -> Result<bool, String> {
     match dotenvy::from_path(".env") {
         Ok(()) => Ok(true),
         Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        // The library's own words would show the line, and the line may hold the secret.
-        Err(dotenvy::Error::LineParse(line, _)) => {
-            let name: String = line.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-            Err(format!("the line that begins with {name:?} is no NAME=value; put the value in single quotes"))
-        }
+        // The library's own words would show a part of the line, and that part may be of a secret.
+        Err(dotenvy::Error::LineParse(..)) => Err(broken_line()),
         Err(_) => Err("give this user permission to read it, or rename it".into()),
     }
+}
+
+/// Names the first line that cannot be read by itself, without showing what stands behind its name.
+fn broken_line() -> String {
+    let text = std::fs::read_to_string(".env").unwrap_or_default();
+    let breaks = |line: &str| dotenvy::from_read_iter(line.as_bytes()).any(|pair| pair.is_err());
+    let number = text.lines().position(breaks);
+    let name = number
+        .and_then(|number| text.lines().nth(number)?.split_once('='))
+        .map_or("", |(name, _)| name);
+    let number = number.map_or("a line".into(), |number| format!("line {}", number + 1));
+    format!("{number} ({name}) is no NAME=value; put the value in single quotes")
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

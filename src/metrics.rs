@@ -54,16 +54,27 @@ impl Default for Metrics {
         };
         let connections_opened = counter("connections_opened", "WebSocket connections opened");
         let connections_refused = counter("connections_refused", "TCP connections over the limit");
-        let handshakes_refused = counter("handshakes_refused", "handshakes refused for their token or origin");
+        let handshakes_refused = counter(
+            "handshakes_refused",
+            "handshakes refused for their token or origin",
+        );
         let messages_stored = counter("messages_stored", "messages stored");
         let commits = counter("commits", "transactions in which messages were stored");
         let deliveries = counter("deliveries", "message frames queued to readers");
         let connections = Gauge::default();
-        registry.register("connections", "open WebSocket connections", connections.clone());
+        registry.register(
+            "connections",
+            "open WebSocket connections",
+            connections.clone(),
+        );
         let errors = Family::default();
         registry.register("errors", "requests refused, by error code", errors.clone());
         let closes = Family::default();
-        registry.register("closes", "connections closed by the server, by close code", closes.clone());
+        registry.register(
+            "closes",
+            "connections closed by the server, by close code",
+            closes.clone(),
+        );
         Self {
             registry,
             connections,
@@ -82,12 +93,18 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts a refused request.
     pub fn refused(&self, code: ErrorCode) {
-        self.errors.get_or_create(&ErrorLabel { code: code.as_str() }).inc();
+        self.errors
+            .get_or_create(&ErrorLabel {
+                code: code.as_str(),
+            })
+            .inc();
     }
 
     /// Counts a connection that the server closed.
     pub fn closed(&self, code: CloseCode) {
-        self.closes.get_or_create(&CloseLabel { code: code.code() }).inc();
+        self.closes
+            .get_or_create(&CloseLabel { code: code.code() })
+            .inc();
     }
 
     /// All numbers in the OpenMetrics text format.

@@ -33,13 +33,22 @@ const SLICE_BYTES: usize = 64 * 1024;
 fn announce(hub: &Hub, Committed { message, origin }: &Committed) -> usize {
     let audience = match &message.place {
         Place::Room(room) => Audience::Room(room),
-        Place::Dm(to) => Audience::Dm { from: message.from, to: *to, except: *origin },
+        Place::Dm(to) => Audience::Dm {
+            from: message.from,
+            to: *to,
+            except: *origin,
+        },
     };
     let frame = Frame::message(message);
     hub.publish(message.id, &frame, audience);
     match &message.place {
         Place::Room(room) => tracing::debug!(id = message.id.get(), %room, "message stored"),
-        Place::Dm(to) => tracing::debug!(id = message.id.get(), from = message.from.get(), to = to.get(), "dm stored"),
+        Place::Dm(to) => tracing::debug!(
+            id = message.id.get(),
+            from = message.from.get(),
+            to = to.get(),
+            "dm stored"
+        ),
     }
     frame.len_bytes()
 }

@@ -9,7 +9,9 @@ const DEFAULT_FILTER: &str = "info";
 
 /// Starts logging. `filter` is the value of `RUST_LOG`; what of it cannot be understood is left out, and said.
 pub fn start(filter: Option<&str>) {
-    let wanted = filter.filter(|filter| !filter.trim().is_empty()).unwrap_or(DEFAULT_FILTER);
+    let wanted = filter
+        .filter(|filter| !filter.trim().is_empty())
+        .unwrap_or(DEFAULT_FILTER);
     let (filter, complaint) = match EnvFilter::try_new(wanted) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),

@@ -24,32 +24,47 @@ impl Claims {
     pub fn identity(&self, now: i64, leeway: i64) -> Result<Identity, Refusal> {
         let expiry = self.expiry()?;
         if now >= expiry.0.saturating_add(leeway) {
-            return refuse(format!("token expired {} ago", span(now.saturating_sub(expiry.0))));
+            let ago = span(now.saturating_sub(expiry.0));
+            return refuse(format!("token expired {ago} ago"), RENEW);
         }
         self.not_before("nbf", "is valid only in", now, leeway)?;
         self.not_before("iat", "was issued in the future, in", now, leeway)?;
         let user = self.user()?;
-        Ok(Identity { user, username: self.username(user), role: self.role(), expiry })
+        Ok(Identity {
+            user,
+            username: self.username(user),
+            role: self.role(),
+            expiry,
+        })
     }
 
     fn expiry(&self) -> Result<Expiry, Refusal> {
         match self.0.get("exp") {
-            None => refuse("token has no exp: a token must expire".into()),
+            None => refuse("token has no exp: a token must expire", SECONDS),
             Some(exp) => match exp.as_i64() {
                 Some(seconds) => Ok(Expiry(seconds)),
-                None => refuse("exp must be an integer: Unix time in seconds".into()),
+                None => refuse("exp must be an integer: Unix time in seconds", SECONDS),
             },
         }
     }
 
     fn not_before(&self, claim: &str, words: &str, now: i64, leeway: i64) -> Result<(), Refusal> {
-        let Some(value) = self.0.get(claim) else { return Ok(()) };
+        let Some(value) = self.0.get(claim) else {
+            return Ok(());
+        };
         let Some(seconds) = value.as_i64() else {
-            return refuse(format!("{claim} must be an integer: Unix time in seconds"));
+            return refuse(
+                format!("{claim} must be an integer: Unix time in seconds"),
+                SECONDS,
+            );
         };
         let early = seconds.saturating_sub(now);
         if early > leeway {
-            return refuse(format!("token {words} {}: compare the clocks of both machines", span(early)));
+            let early = span(early);
+            return refuse(
+                format!("token {words} {early}: compare the clocks of both machines"),
+                CLOCKS,
+            );
         }
         Ok(())
     }
@@ -57,29 +72,56 @@ impl Claims {
     /// `user_id` as an integer, else `sub` or `id` as an integer or a numeric string. The first that is there decides:
     /// going on after a bad one would let a token be read as somebody else's.
     fn user(&self) -> Result<UserId, Refusal> {
-        let Some(&claim) = USER_CLAIMS.iter().find(|&&claim| self.0.get(claim).is_some_and(|v| !v.is_null())) else {
-            return refuse(format!("no user id: looked for {}", USER_CLAIMS.join(", ")));
+        let Some(&claim) = USER_CLAIMS
+            .iter()
+            .find(|&&claim| self.0.get(claim).is_some_and(|v| !v.is_null()))
+        else {
+            return refuse(
+                format!("no user id: looked for {}", USER_CLAIMS.join(", ")),
+                USER_ID,
+            );
         };
         let number = match &self.0[claim] {
-            Value::String(text) if claim != "user_id" && text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
+            Value::String(text)
+                if claim != "user_id" && text.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                text.parse().ok()
+            }
             value => value.as_i64(),
         };
         match number.and_then(UserId::new) {
             Some(user) => Ok(user),
-            None => refuse(format!("{claim} must be an integer from 1 to {MAX_ID}")),
+            None => refuse(
+                format!("{claim} must be an integer from 1 to {MAX_ID}"),
+                USER_ID,
+            ),
         }
     }
 
     fn username(&self, user: UserId) -> Username {
-        let name = NAME_CLAIMS.iter().find_map(|&claim| self.0.get(claim)?.as_str());
+        let name = NAME_CLAIMS
+            .iter()
+            .find_map(|&claim| self.0.get(claim)?.as_str());
         Username::cleaned(name.unwrap_or_default(), user)
     }
 
     fn role(&self) -> String {
-        let role = self.0.get("role").and_then(Value::as_str).filter(|role| role.len() <= ROLE_MAX_BYTES);
-        role.filter(|role| !role.is_empty()).unwrap_or(DEFAULT_ROLE).to_owned()
+        let role = self
+            .0
+            .get("role")
+            .and_then(Value::as_str)
+            .filter(|role| role.len() <= ROLE_MAX_BYTES);
+        role.filter(|role| !role.is_empty())
+            .unwrap_or(DEFAULT_ROLE)
+            .to_owned()
     }
 }
+
+const RENEW: &str =
+    "get a new token: log in again, or print one with chat-server token --user-id … --username …";
+const SECONDS: &str = "write exp, nbf and iat as whole seconds since 1970";
+const CLOCKS: &str = "set the clocks of both machines (NTP)";
+const USER_ID: &str = "put the user's number into the claim user_id";
 
 /// `seconds` in the largest unit that says enough: `45 s`, `3 min`, `2 h`, `5 d`.
 pub(super) fn span(seconds: i64) -> String {

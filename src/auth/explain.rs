@@ -17,7 +17,11 @@ pub fn explain(tokens: &Tokens, token: &str, now: i64) -> (String, Result<(), Re
     }
     if let Some(claims) = token.split('.').nth(1).and_then(decoded) {
         for (claim, value) in &claims {
-            let _ = writeln!(text, "claim    {claim} = {value}{}", moment(claim, value, now));
+            let _ = writeln!(
+                text,
+                "claim    {claim} = {value}{}",
+                moment(claim, value, now)
+            );
         }
     }
     let verdict = tokens.verify(token, now, LEEWAY_SECONDS);
@@ -33,29 +37,26 @@ pub fn explain(tokens: &Tokens, token: &str, now: i64) -> (String, Result<(), Re
             );
         }
         Err(refusal) => {
-            let _ = writeln!(text, "refused  {refusal}\nfix      {}", remedy(&refusal.0));
+            let _ = writeln!(text, "refused  {refusal}\nfix      {}", refusal.fix);
         }
     }
     (text, verdict.map(|_| ()))
 }
 
 fn moment(claim: &str, value: &Value, now: i64) -> String {
-    let Some(seconds) = value.as_i64().filter(|_| matches!(claim, "exp" | "iat" | "nbf")) else {
+    let Some(seconds) = value
+        .as_i64()
+        .filter(|_| matches!(claim, "exp" | "iat" | "nbf"))
+    else {
         return String::new();
     };
-    let Ok(time) = jiff::Timestamp::from_second(seconds) else { return String::new() };
+    let Ok(time) = jiff::Timestamp::from_second(seconds) else {
+        return String::new();
+    };
     let away = seconds.saturating_sub(now);
-    if away >= 0 { format!("  ({time}, in {})", span(away)) } else { format!("  ({time}, {} ago)", span(-away)) }
-}
-
-fn remedy(reason: &str) -> &'static str {
-    match reason {
-        r if r.contains("expired") => "get a new token: log in again, or `chat-server token --user-id … --username …`",
-        r if r.starts_with("signature") => "sign and verify with the same secret: compare JWT_SECRET (or --jwt-secret-file) on both sides, also for a trailing space or newline",
-        r if r.contains("HS256") => "sign with HS256",
-        r if r.contains("user id") || r.contains("_id") || r.starts_with("sub") || r.starts_with("id ") => "put the user's number into the claim user_id",
-        r if r.contains("exp") => "add exp, in seconds since 1970",
-        r if r.contains("clocks") => "set the clocks of both machines (NTP)",
-        _ => "copy the whole token, without quotes or line breaks, and without the word Bearer",
+    if away >= 0 {
+        format!("  ({time}, in {})", span(away))
+    } else {
+        format!("  ({time}, {} ago)", span(-away))
     }
 }

@@ -39,8 +39,13 @@ pub struct Identity {
 
 /// Why a token is not accepted, in words for a developer. Never contains the token or the secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
+#[error("{reason}")]
+pub struct Refusal {
+    /// What is wrong.
+    pub reason: String,
+    /// How to mend it.
+    pub fix: &'static str,
+}
 
 /// Verifies and signs HS256 tokens with one secret.
 pub struct Tokens {
@@ -51,7 +56,9 @@ pub struct Tokens {
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").field("key_name", &self.key_name).finish_non_exhaustive()
+        f.debug_struct("Tokens")
+            .field("key_name", &self.key_name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,32 +80,75 @@ impl Tokens {
     /// The claims in `token` once its signature is verified; whether they are acceptable is not judged.
     fn claims(&self, token: &str) -> Result<Claims, Refusal> {
         if token.len() > TOKEN_MAX_BYTES {
-            return refuse(format!("token has {} bytes; at most {TOKEN_MAX_BYTES} are read", token.len()));
+            return refuse(
+                format!(
+                    "token has {} bytes; at most {TOKEN_MAX_BYTES} are read",
+                    token.len()
+                ),
+                SMALLER,
+            );
         }
-        let Some(header) = header(token) else { return refuse(NO_JWT.into()) };
+        let Some(header) = header(token) else {
+            return refuse(NO_JWT, COPY);
+        };
         match header.get("alg").and_then(Value::as_str) {
             Some("HS256") => {}
             Some(other) if other.len() <= 16 => {
-                return refuse(format!("token is signed with {other:?}; this server takes HS256 only"));
+                return refuse(
+                    format!("token is signed with {other:?}; this server takes HS256 only"),
+                    HS256,
+                );
             }
-            _ => return refuse("token names no algorithm; this server takes HS256 only".into()),
+            _ => {
+                return refuse(
+                    "token names no algorithm; this server takes HS256 only",
+                    HS256,
+                );
+            }
         }
         // RFC 7515 section 4.1.11: extensions that must be understood, and none is understood here.
         if header.contains_key("crit") {
-            return refuse("token header has crit: no extension is supported".into());
+            return refuse(
+                "token header has crit: no extension is supported",
+                "leave crit out of the header",
+            );
         }
-        let Some((message, signature)) = token.rsplit_once('.') else { return refuse(NO_JWT.into()) };
-        match crypto::verify(signature, message.as_bytes(), &self.decoding, Algorithm::HS256) {
+        let Some((message, signature)) = token.rsplit_once('.') else {
+            return refuse(NO_JWT, COPY);
+        };
+        match crypto::verify(
+            signature,
+            message.as_bytes(),
+            &self.decoding,
+            Algorithm::HS256,
+        ) {
             Ok(true) => {}
-            Ok(false) => return refuse(format!("signature does not match {}", self.key_name)),
-            Err(_) => return refuse("token is damaged: its signature is not base64url".into()),
+            Ok(false) => {
+                return refuse(
+                    format!("signature does not match {}", self.key_name),
+                    SAME_SECRET,
+                );
+            }
+            Err(_) => return refuse("token is damaged: its signature is not base64url", COPY),
         }
-        let claims = message.split_once('.').and_then(|(_, payload)| decoded(payload));
-        claims.map(Claims).ok_or_else(|| Refusal("token is damaged: its claims are no JSON object".into()))
+        let claims = message
+            .split_once('.')
+            .and_then(|(_, payload)| decoded(payload));
+        let Some(claims) = claims else {
+            return refuse("token is damaged: its claims are no JSON object", COPY);
+        };
+        Ok(Claims(claims))
     }
 
     /// A token for `user`, valid from `now` for `ttl_seconds`.
-    pub fn sign(&self, user: UserId, username: &Username, role: &str, now: i64, ttl_seconds: i64) -> Result<String, Refusal> {
+    pub fn sign(
+        &self,
+        user: UserId,
+        username: &Username,
+        role: &str,
+        now: i64,
+        ttl_seconds: i64,
+    ) -> Result<String, Refusal> {
         let claims = serde_json::json!({
             "user_id": user,
             "username": username,
@@ -106,8 +156,12 @@ impl Tokens {
             "iat": now,
             "exp": now.saturating_add(ttl_seconds),
         });
-        encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
-            .map_err(|error| Refusal(format!("the token could not be signed: {error}")))
+        encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).or_else(|error| {
+            refuse(
+                format!("the token could not be signed: {error}"),
+                SAME_SECRET,
+            )
+        })
     }
 }
 
@@ -123,6 +177,14 @@ fn decoded(part: &str) -> Option<Map<String, Value>> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
-fn refuse<T>(reason: String) -> Result<T, Refusal> {
-    Err(Refusal(reason))
+const COPY: &str = "copy the whole token, without quotes, line breaks or the word Bearer";
+const HS256: &str = "sign with HS256";
+const SAME_SECRET: &str = "sign and verify with one secret: compare JWT_SECRET (or --jwt-secret-file) on both sides, to the last space";
+const SMALLER: &str = "put fewer claims into the token";
+
+fn refuse<T>(reason: impl Into<String>, fix: &'static str) -> Result<T, Refusal> {
+    Err(Refusal {
+        reason: reason.into(),
+        fix,
+    })
 }

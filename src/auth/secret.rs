@@ -44,9 +44,13 @@ impl Secret {
             }
             kept => return kept,
         }
-        let text: String = rand::random::<[u8; KEPT_BYTES / 2]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let text: String = rand::random::<[u8; KEPT_BYTES / 2]>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let draft = path.with_added_extension(format!("{:08x}", rand::random::<u32>()));
-        let linked = write_private(&draft, text.as_bytes()).and_then(|()| fs::hard_link(&draft, path));
+        let linked =
+            write_private(&draft, text.as_bytes()).and_then(|()| fs::hard_link(&draft, path));
         let _ = fs::remove_file(&draft);
         match linked {
             // Somebody else was first: theirs counts.

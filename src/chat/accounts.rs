@@ -67,7 +67,11 @@ pub struct PublicUser {
 
 impl From<&Identity> for PublicUser {
     fn from(identity: &Identity) -> Self {
-        Self { id: identity.user, username: identity.username.clone(), role: identity.role.clone() }
+        Self {
+            id: identity.user,
+            username: identity.username.clone(),
+            role: identity.role.clone(),
+        }
     }
 }
 
@@ -76,7 +80,13 @@ impl Accounts {
     pub fn new(store: Arc<dyn Store>, tokens: Arc<Tokens>, policy: AccountPolicy) -> Self {
         let hashing = Semaphore::new(policy.hashing_at_once);
         let line = Semaphore::new(policy.hashing_at_once + policy.hashing_in_line);
-        Self { store, tokens, policy, hashing, line }
+        Self {
+            store,
+            tokens,
+            policy,
+            hashing,
+            line,
+        }
     }
 
     /// Whether register and guest are open.
@@ -85,17 +95,34 @@ impl Accounts {
     }
 
     /// Makes an account with a password.
-    pub async fn register(&self, username: &str, password: &str, now: i64) -> Result<Grant, Reject> {
+    pub async fn register(
+        &self,
+        username: &str,
+        password: &str,
+        now: i64,
+    ) -> Result<Grant, Reject> {
         self.must_be_open()?;
         let username = checked_name(username)?;
         checked_password(password)?;
         // Asked before the costly hash; the insert decides.
-        if self.store.account(username.clone()).await.map_err(failure)?.is_some() {
+        if self
+            .store
+            .account(username.clone())
+            .await
+            .map_err(failure)?
+            .is_some()
+        {
             return Err(name_taken(&username));
         }
         let password = password.to_owned();
-        let hash = self.hash(move |argon2| Ok(argon2.hash_password(password.as_bytes())?.to_string())).await?;
-        let account = NewAccount { username: username.clone(), password_hash: Some(hash), role: "user" };
+        let hash = self
+            .hash(move |argon2| Ok(argon2.hash_password(password.as_bytes())?.to_string()))
+            .await?;
+        let account = NewAccount {
+            username: username.clone(),
+            password_hash: Some(hash),
+            role: "user",
+        };
         let user = self.store.create_account(account).await.map_err(failure)?;
         self.grant(user.ok_or_else(|| name_taken(&username))?, now)
     }
@@ -106,7 +133,9 @@ impl Accounts {
             Ok(name) => self.store.account(name).await.map_err(failure)?,
             Err(_) => None,
         };
-        let (user, hash) = account.map_or((None, None), |account| (Some(account.user), account.password_hash));
+        let (user, hash) = account.map_or((None, None), |account| {
+            (Some(account.user), account.password_hash)
+        });
         // Somebody unknown costs a hash too, or the time would tell who exists.
         let hash = hash.unwrap_or_else(|| NOBODYS_HASH.to_owned());
         let password = password.to_owned();
@@ -116,7 +145,10 @@ impl Accounts {
         });
         match (fits.await?, user) {
             (true, Some(user)) => self.grant(user, now),
-            _ => Err(Reject::new(ErrorCode::Unauthorized, "this username and password do not fit")),
+            _ => Err(Reject::new(
+                ErrorCode::Unauthorized,
+                "this username and password do not fit",
+            )),
         }
     }
 
@@ -134,34 +166,62 @@ impl Accounts {
                 return self.grant(user, now);
             }
         }
-        Err(Reject::new(ErrorCode::Unavailable, "no free guest name was found: try again, or choose a name"))
+        Err(Reject::new(
+            ErrorCode::Unavailable,
+            "no free guest name was found: try again, or choose a name",
+        ))
     }
 
     async fn new_guest(&self, username: Username) -> Result<Option<User>, Reject> {
-        let account = NewAccount { username, password_hash: None, role: "guest" };
+        let account = NewAccount {
+            username,
+            password_hash: None,
+            role: "guest",
+        };
         self.store.create_account(account).await.map_err(failure)
     }
 
     /// A fresh token for the bearer of a good one.
     pub fn refresh(&self, identity: &Identity, now: i64) -> Result<Grant, Reject> {
-        let Identity { user, username, role, .. } = identity.clone();
-        self.grant(User { id: user, username, role }, now)
+        let Identity {
+            user,
+            username,
+            role,
+            ..
+        } = identity.clone();
+        self.grant(
+            User {
+                id: user,
+                username,
+                role,
+            },
+            now,
+        )
     }
 
     fn grant(&self, user: User, now: i64) -> Result<Grant, Reject> {
         let User { id, username, role } = user;
-        let token = self.tokens.sign(id, &username, &role, now, self.policy.token_ttl_seconds).map_err(|error| {
-            tracing::error!(%error, "signing a token failed");
-            Reject::new(ErrorCode::Internal, "the server failed; its log says why")
-        })?;
-        Ok(Grant { token, user: PublicUser { id, username, role } })
+        let token = self
+            .tokens
+            .sign(id, &username, &role, now, self.policy.token_ttl_seconds)
+            .map_err(|error| {
+                tracing::error!(%error, "signing a token failed");
+                Reject::new(ErrorCode::Internal, "the server failed; its log says why")
+            })?;
+        Ok(Grant {
+            token,
+            user: PublicUser { id, username, role },
+        })
     }
 
     fn must_be_open(&self) -> Result<(), Reject> {
         if self.policy.signup {
             return Ok(());
         }
-        Err(Reject::new(ErrorCode::Forbidden, "signing up is closed here (--no-signup): log in, or ask the operator"))
+        Err(Reject::new(
+            ErrorCode::Forbidden,
+            "signing up is closed here (--no-signup): log in, or ask the operator",
+        ))
     }
 
     /// Runs `work` when it is its turn, away from the threads that serve sockets.
@@ -171,13 +231,20 @@ impl Accounts {
     ) -> Result<T, Reject> {
         let Ok(_place) = self.line.try_acquire() else {
             tracing::warn!("a login was turned away: too many passwords are waiting to be checked");
-            return Err(Reject::rate_limited("too many logins at once: wait, then try again", LINE_FULL_WAIT_MS));
+            return Err(Reject::rate_limited(
+                "too many logins at once: wait, then try again",
+                LINE_FULL_WAIT_MS,
+            ));
         };
         let internal = |what: String| {
             tracing::error!(error = what, "hashing a password failed");
             Reject::new(ErrorCode::Internal, "the server failed; its log says why")
         };
-        let _turn = self.hashing.acquire().await.map_err(|error| internal(error.to_string()))?;
+        let _turn = self
+            .hashing
+            .acquire()
+            .await
+            .map_err(|error| internal(error.to_string()))?;
         let done = tokio::task::spawn_blocking(move || work(Argon2::default())).await;
         match done {
             Ok(result) => result.map_err(|error| internal(error.to_string())),
@@ -193,8 +260,7 @@ const LINE_FULL_WAIT_MS: u64 = 2_000;
 /// Random guest names tried before giving up; with 16 million of them a second try is rare.
 const GUEST_NAME_TRIES: usize = 8;
 /// A hash at the parameters in use that no password is known for.
-const NOBODYS_HASH: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LWlzLWhlcmU$0000000000000000000000000000000000000000000";
+const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LWlzLWhlcmU$0000000000000000000000000000000000000000000";
 
 fn checked_name(name: &str) -> Result<Username, Reject> {
     Username::new(name).map_err(|fault| Reject::invalid("username", format!("username {fault}")))
@@ -205,11 +271,18 @@ fn checked_password(password: &str) -> Result<(), Reject> {
     if PASSWORD_CHARS.contains(&password.chars().count()) {
         return Ok(());
     }
-    Err(Reject::invalid("password", format!("password must have {least} to {most} characters")))
+    Err(Reject::invalid(
+        "password",
+        format!("password must have {least} to {most} characters"),
+    ))
 }
 
 fn name_taken(name: &Username) -> Reject {
-    Reject::new(ErrorCode::NameTaken, format!("the name {name} is taken: choose another one")).on("username")
+    Reject::new(
+        ErrorCode::NameTaken,
+        format!("the name {name} is taken: choose another one"),
+    )
+    .on("username")
 }
 
 #[cfg(test)]
@@ -221,6 +294,10 @@ mod tests {
         let nobody = PasswordHash::new(NOBODYS_HASH).unwrap();
         let real = Argon2::default().hash_password(b"correct horse").unwrap();
         assert_eq!(nobody.params, real.params);
-        assert!(Argon2::default().verify_password(b"correct horse", &nobody).is_err());
+        assert!(
+            Argon2::default()
+                .verify_password(b"correct horse", &nobody)
+                .is_err()
+        );
     }
 }

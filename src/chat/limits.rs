@@ -37,7 +37,10 @@ const BUCKETS_BEFORE_CLEANUP: usize = 10_000;
 impl RateLimiter {
     /// Full buckets for everybody.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::default() }
+        Self {
+            rate,
+            buckets: Mutex::default(),
+        }
     }
 
     /// Takes one from the user's bucket; when it is empty, the milliseconds until it no longer is.
@@ -54,7 +57,10 @@ impl RateLimiter {
         if buckets.len() >= BUCKETS_BEFORE_CLEANUP {
             buckets.retain(|_, bucket| refilled(bucket) < burst);
         }
-        let bucket = buckets.entry(user).or_insert(Bucket { tokens: burst, at: now });
+        let bucket = buckets.entry(user).or_insert(Bucket {
+            tokens: burst,
+            at: now,
+        });
         let tokens = refilled(bucket);
         *bucket = Bucket { tokens, at: now };
         if tokens < 1.0 {
@@ -78,7 +84,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_and_then_the_steady_rate_holds() {
-        let limiter = RateLimiter::new(Rate { per_second: 50.0, burst: 200.0 });
+        let limiter = RateLimiter::new(Rate {
+            per_second: 50.0,
+            burst: 200.0,
+        });
         for _ in 0..200 {
             assert_eq!(limiter.take(user(1)), Ok(()));
         }
@@ -86,12 +95,19 @@ mod tests {
         assert_eq!(limiter.take(user(2)), Ok(()), "others are not affected");
         tokio::time::advance(Duration::from_millis(20)).await;
         assert_eq!(limiter.take(user(1)), Ok(()));
-        assert_eq!(limiter.take(user(1)), Err(20), "what was refused did not count");
+        assert_eq!(
+            limiter.take(user(1)),
+            Err(20),
+            "what was refused did not count"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_of_zero_is_unlimited() {
-        let limiter = RateLimiter::new(Rate { per_second: 0.0, burst: 0.0 });
+        let limiter = RateLimiter::new(Rate {
+            per_second: 0.0,
+            burst: 0.0,
+        });
         for _ in 0..10_000 {
             assert_eq!(limiter.take(user(1)), Ok(()));
         }

@@ -41,14 +41,24 @@ pub(super) async fn run(args: ServeArgs, surroundings: Surroundings) -> Result<u
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// A file that grows beyond the limit on file sizes: by default that would end the process; listened to, the write
+    /// fails instead and is answered like a full disk.
+    _file_size: Signal,
 }
 
 impl Signals {
     fn listen() -> Result<Self, StartupError> {
         let listen = |kind| {
-            signal(kind).map_err(|source| StartupError::System { what: "signals cannot be listened to", source })
+            signal(kind).map_err(|source| StartupError::System {
+                what: "signals cannot be listened to",
+                source,
+            })
         };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            _file_size: listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+        })
     }
 
     async fn next(&mut self) {
@@ -64,7 +74,9 @@ fn warn_of_short_secret(config: &Config) {
     let bytes = named.secret.as_bytes().len();
     if bytes < GOOD_SECRET_BYTES {
         let name = named.name;
-        tracing::warn!("{name} has {bytes} bytes; use at least {GOOD_SECRET_BYTES} random ones, such as from: openssl rand -hex 32");
+        tracing::warn!(
+            "{name} has {bytes} bytes; use at least {GOOD_SECRET_BYTES} random ones, such as from: openssl rand -hex 32"
+        );
     }
 }
 
@@ -72,25 +84,57 @@ fn warn_of_short_secret(config: &Config) {
 fn welcome(server: &Server, config: &Config, dotenv: bool) -> String {
     let port = server.address.port();
     let ip = server.address.ip();
-    let mut lines = vec![format!("chat-server {}", env!("CARGO_PKG_VERSION")), String::new()];
-    lines.push(format!("  Page   {}", url(if ip.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { ip }, port)));
+    let mut lines = vec![
+        format!("chat-server {}", env!("CARGO_PKG_VERSION")),
+        String::new(),
+    ];
+    lines.push(format!(
+        "  Page   {}",
+        url(
+            if ip.is_unspecified() {
+                IpAddr::from([127, 0, 0, 1])
+            } else {
+                ip
+            },
+            port
+        )
+    ));
     if !ip.is_loopback() {
         for address in network_addresses(ip) {
-            lines.push(format!("         {}   from other machines on your network", url(address, port)));
+            lines.push(format!(
+                "         {}   from other machines on your network",
+                url(address, port)
+            ));
         }
-        lines.push("         Everybody on the network can read what is sent (ws:// is not encrypted);".into());
-        lines.push("         for more than a demo, put a TLS proxy in front and see --public-url.".into());
+        lines.push(
+            "         Everybody on the network can read what is sent (ws:// is not encrypted);"
+                .into(),
+        );
+        lines.push(
+            "         for more than a demo, put a TLS proxy in front and see --public-url.".into(),
+        );
     }
     match config.mode() {
         Mode::Standalone => {
-            let ways = if config.signup { "anybody may sign up or be a guest" } else { "log in only (--no-signup)" };
+            let ways = if config.signup {
+                "anybody may sign up or be a guest"
+            } else {
+                "log in only (--no-signup)"
+            };
             lines.push(format!("  Mode   standalone: built-in accounts, {ways}"));
             lines.push("         Set JWT_SECRET to let in your backend's users instead.".into());
         }
         Mode::Integrated => {
-            let name = config.secret.as_ref().map_or("JWT_SECRET", |named| named.name);
-            lines.push(format!("  Mode   integrated: users come with tokens of your backend ({name}, HS256)"));
-            lines.push("         chat-server token --user-id 1 --username alice prints one to try.".into());
+            let name = config
+                .secret
+                .as_ref()
+                .map_or("JWT_SECRET", |named| named.name);
+            lines.push(format!(
+                "  Mode   integrated: users come with tokens of your backend ({name}, HS256)"
+            ));
+            lines.push(
+                "         chat-server token --user-id 1 --username alice prints one to try.".into(),
+            );
         }
     }
     lines.push(format!("  Data   {}", display(&server.database)));
@@ -118,8 +162,13 @@ fn network_addresses(ip: IpAddr) -> Vec<IpAddr> {
         return Vec::new();
     }
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let addresses = interfaces.iter().filter(|interface| !interface.is_loopback()).map(|interface| interface.ip());
-    addresses.filter(|address| is_worth_showing(*address)).collect()
+    let addresses = interfaces
+        .iter()
+        .filter(|interface| !interface.is_loopback())
+        .map(|interface| interface.ip());
+    addresses
+        .filter(|address| is_worth_showing(*address))
+        .collect()
 }
 
 /// Link-local IPv6 addresses need a zone, which no browser takes.

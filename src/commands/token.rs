@@ -40,18 +40,25 @@ pub(super) fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<u8, St
     let now = Timestamp::now().unix_ms() / 1000;
     if let Some(token) = &args.check {
         let token = token.trim();
-        let (report, verdict) = explain(&tokens, token.strip_prefix("Bearer ").unwrap_or(token), now);
+        let (report, verdict) =
+            explain(&tokens, token.strip_prefix("Bearer ").unwrap_or(token), now);
         print!("{report}");
         return Ok(u8::from(verdict.is_err()));
     }
     let user = args.user_id.and_then(UserId::new);
-    let user = user.ok_or_else(|| StartupError::Usage("--user-id is missing: give the user's number".into()))?;
+    let user = user.ok_or_else(|| {
+        StartupError::Usage("--user-id is missing: give the user's number".into())
+    })?;
     let username = match &args.username {
-        Some(name) => Username::new(name).map_err(|fault| StartupError::Usage(format!("--username {fault}")))?,
+        Some(name) => Username::new(name)
+            .map_err(|fault| StartupError::Usage(format!("--username {fault}")))?,
         None => Username::cleaned("", user),
     };
     let token = tokens.sign(user, &username, &args.role, now, args.ttl);
-    println!("{}", token.map_err(|error| StartupError::Usage(error.to_string()))?);
+    println!(
+        "{}",
+        token.map_err(|error| StartupError::Usage(error.to_string()))?
+    );
     Ok(0)
 }
 
@@ -71,7 +78,15 @@ fn tokens(storage: &StorageArgs, jwt_secret: Option<Vec<u8>>) -> Result<Tokens, 
 
 /// `90s`, `15m`, `1h`, `30d`, as seconds.
 fn seconds(text: &str) -> Result<i64, String> {
-    let span: Span = text.parse().map_err(|_| "use a time such as 90s, 15m, 1h or 30d".to_owned())?;
-    let seconds = span.total((Unit::Second, SpanRelativeTo::days_are_24_hours())).map_err(|error| error.to_string())?;
-    if (1.0..=3.2e9).contains(&seconds) { Ok(seconds as i64) } else { Err("must be from 1s to 100 years".into()) }
+    let span: Span = text
+        .parse()
+        .map_err(|_| "use a time such as 90s, 15m, 1h or 30d".to_owned())?;
+    let seconds = span
+        .total((Unit::Second, SpanRelativeTo::days_are_24_hours()))
+        .map_err(|error| error.to_string())?;
+    if (1.0..=3.2e9).contains(&seconds) {
+        Ok(seconds as i64)
+    } else {
+        Err("must be from 1s to 100 years".into())
+    }
 }

@@ -26,9 +26,14 @@ pub(super) async fn register(State(app): State<Arc<App>>, request: Request) -> R
     let work = async {
         let accounts = accounts(&app)?;
         let Credentials { username, password } = Credentials::parse(&text(request).await?)?;
-        let username = username.ok_or_else(|| Reject::invalid("username", "username is missing"))?;
-        let password = password.ok_or_else(|| Reject::invalid("password", "password is missing"))?;
-        granted(StatusCode::CREATED, accounts.register(&username, &password, now()).await)
+        let username =
+            username.ok_or_else(|| Reject::invalid("username", "username is missing"))?;
+        let password =
+            password.ok_or_else(|| Reject::invalid("password", "password is missing"))?;
+        granted(
+            StatusCode::CREATED,
+            accounts.register(&username, &password, now()).await,
+        )
     };
     finish(&app, work.await)
 }
@@ -39,7 +44,10 @@ pub(super) async fn login(State(app): State<Arc<App>>, request: Request) -> Resp
         let accounts = accounts(&app)?;
         let Credentials { username, password } = Credentials::parse(&text(request).await?)?;
         let (username, password) = (username.unwrap_or_default(), password.unwrap_or_default());
-        granted(StatusCode::OK, accounts.login(&username, &password, now()).await)
+        granted(
+            StatusCode::OK,
+            accounts.login(&username, &password, now()).await,
+        )
     };
     finish(&app, work.await)
 }
@@ -49,8 +57,15 @@ pub(super) async fn guest(State(app): State<Arc<App>>, request: Request) -> Resp
     let work = async {
         let accounts = accounts(&app)?;
         let body = text(request).await?;
-        let username = if body.trim().is_empty() { None } else { Credentials::parse(&body)?.username };
-        granted(StatusCode::CREATED, accounts.guest(username.as_deref(), now()).await)
+        let username = if body.trim().is_empty() {
+            None
+        } else {
+            Credentials::parse(&body)?.username
+        };
+        granted(
+            StatusCode::CREATED,
+            accounts.guest(username.as_deref(), now()).await,
+        )
     };
     finish(&app, work.await)
 }
@@ -72,7 +87,10 @@ pub(super) async fn me(State(app): State<Arc<App>>, headers: HeaderMap) -> Respo
         user: PublicUser,
     }
     match token::identify(&app, token::of_header(&headers)).await {
-        Ok(identity) => Json(Me { user: PublicUser::from(&identity) }).into_response(),
+        Ok(identity) => Json(Me {
+            user: PublicUser::from(&identity),
+        })
+        .into_response(),
         Err(reject) => error::refused_handshake(&app, reject),
     }
 }
@@ -84,12 +102,16 @@ pub(super) async fn send_message(State(app): State<Arc<App>>, request: Request) 
         let request = SendRequest::parse(&text(request).await?, &app.sessions.limits)?;
         let mut pending = app.chat.send(&identity, request.clone(), None).await?;
         let result = pending.stored().await;
-        let sent = app.chat.conclude(pending, result).map_err(|failure| match failure {
-            SendFailure::Refused(reject) => reject,
-            SendFailure::Uncertain => {
-                Reject::new(ErrorCode::Internal, "whether this was stored is not known: repeat it with the same nonce")
-            }
-        })?;
+        let sent = app
+            .chat
+            .conclude(pending, result)
+            .map_err(|failure| match failure {
+                SendFailure::Refused(reject) => reject,
+                SendFailure::Uncertain => Reject::new(
+                    ErrorCode::Internal,
+                    "whether this was stored is not known: repeat it with the same nonce",
+                ),
+            })?;
         let message = Message {
             id: sent.ack.id,
             seq: sent.ack.seq,
@@ -100,7 +122,11 @@ pub(super) async fn send_message(State(app): State<Arc<App>>, request: Request) 
             timestamp: sent.ack.timestamp,
             nonce: request.nonce,
         };
-        let status = if sent.ack.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+        let status = if sent.ack.duplicate {
+            StatusCode::OK
+        } else {
+            StatusCode::CREATED
+        };
         Ok((status, Json(message)).into_response())
     };
     finish(&app, work.await)
@@ -108,20 +134,25 @@ pub(super) async fn send_message(State(app): State<Arc<App>>, request: Request) 
 
 fn accounts(app: &App) -> Result<&Accounts, Reject> {
     app.accounts.as_ref().ok_or_else(|| {
-        let message = "this server takes its users from your backend (JWT_SECRET is set): get a token there";
+        let message =
+            "this server takes its users from your backend (JWT_SECRET is set): get a token there";
         Reject::new(ErrorCode::Forbidden, message)
     })
 }
 
 /// The body as text; what it says is judged by whoever reads it.
 async fn text(request: Request) -> Result<String, Reject> {
-    String::from_request(request, &()).await.map_err(|rejection| match rejection {
-        StringRejection::InvalidUtf8(_) => Reject::new(ErrorCode::InvalidJson, "the body is not UTF-8"),
-        rejection if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Reject::new(ErrorCode::TooLarge, "the body is too large")
-        }
-        _ => Reject::new(ErrorCode::InvalidJson, "the body broke off"),
-    })
+    String::from_request(request, &())
+        .await
+        .map_err(|rejection| match rejection {
+            StringRejection::InvalidUtf8(_) => {
+                Reject::new(ErrorCode::InvalidJson, "the body is not UTF-8")
+            }
+            rejection if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Reject::new(ErrorCode::TooLarge, "the body is too large")
+            }
+            _ => Reject::new(ErrorCode::InvalidJson, "the body broke off"),
+        })
 }
 
 fn granted(status: StatusCode, grant: Result<Grant, Reject>) -> Answer {

@@ -23,7 +23,10 @@ pub(super) fn answer(app: &App, reject: &Reject) -> Response {
     }
     // In whole seconds, rounded up (RFC 9110 section 10.2.3).
     if let Some(wait_ms) = reject.retry_after_ms {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1000)));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(wait_ms.div_ceil(1000)),
+        );
     }
     response
 }
@@ -37,7 +40,9 @@ pub(super) fn refused_handshake(app: &App, reject: Reject) -> Response {
 
 fn status(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::InvalidJson | ErrorCode::UnknownType | ErrorCode::InvalidField => StatusCode::BAD_REQUEST,
+        ErrorCode::InvalidJson | ErrorCode::UnknownType | ErrorCode::InvalidField => {
+            StatusCode::BAD_REQUEST
+        }
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
         ErrorCode::Forbidden => StatusCode::FORBIDDEN,

@@ -29,7 +29,13 @@ pub(super) async fn alive(State(app): State<Arc<App>>) -> Response {
         Some(accounts) => ("standalone", accounts.signup()),
         None => ("integrated", false),
     };
-    Json(Alive { status: "ok", version: env!("CARGO_PKG_VERSION"), mode, signup }).into_response()
+    Json(Alive {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        mode,
+        signup,
+    })
+    .into_response()
 }
 
 /// `GET /readyz`: a message could be stored now; 503 when not.
@@ -40,17 +46,26 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     }
     match app.chat.ready().await {
         Ok(()) => Json(Ready { status: "ready" }).into_response(),
-        Err(reject) => (axum::http::StatusCode::SERVICE_UNAVAILABLE, error::body(&reject)).into_response(),
+        Err(reject) => (
+            axum::http::StatusCode::SERVICE_UNAVAILABLE,
+            error::body(&reject),
+        )
+            .into_response(),
     }
 }
 
 /// `GET /metrics`: for this machine, and for admins.
-pub(super) async fn metrics(State(app): State<Arc<App>>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
     if !peer.address.ip().to_canonical().is_loopback() {
         match token::identify(&app, token::of_header(&headers)).await {
             Ok(identity) if identity.role == "admin" => {}
             Ok(_) => {
-                let message = "metrics are for the server's own machine and for tokens with role admin";
+                let message =
+                    "metrics are for the server's own machine and for tokens with role admin";
                 return error::answer(&app, &Reject::new(ErrorCode::Forbidden, message));
             }
             Err(reject) => return error::refused_handshake(&app, reject),

@@ -101,19 +101,30 @@ pub fn router(app: Arc<App>) -> Router {
 
 async fn no_such_path() -> Response {
     let message = "there is no such path: the README lists all of them";
-    (StatusCode::NOT_FOUND, error::body(&Reject::invalid("path", message))).into_response()
+    (
+        StatusCode::NOT_FOUND,
+        error::body(&Reject::invalid("path", message)),
+    )
+        .into_response()
 }
 
 async fn wrong_method() -> Response {
     let message = "this path takes another method: the README says which";
-    (StatusCode::METHOD_NOT_ALLOWED, error::body(&Reject::invalid("method", message))).into_response()
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        error::body(&Reject::invalid("method", message)),
+    )
+        .into_response()
 }
 
 async fn in_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(app.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let reject = Reject::new(ErrorCode::Unavailable, "the request took too long: try again");
+            let reject = Reject::new(
+                ErrorCode::Unavailable,
+                "the request took too long: try again",
+            );
             app.chat.count(&reject);
             (StatusCode::REQUEST_TIMEOUT, error::body(&reject)).into_response()
         }
@@ -137,7 +148,10 @@ async fn cross_origin(State(app): State<Arc<App>>, request: Request, next: Next)
     if let Some(origin) = origin {
         for (name, value) in [
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, idempotency-key"),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "authorization, content-type, idempotency-key",
+            ),
             (header::ACCESS_CONTROL_EXPOSE_HEADERS, "retry-after"),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ] {
@@ -161,6 +175,9 @@ async fn security_headers(mut response: Response) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert(
+        "cross-origin-opener-policy",
+        HeaderValue::from_static("same-origin"),
+    );
     response
 }

@@ -25,15 +25,24 @@ impl OriginRule {
     /// Allows a request without `Origin` (a native client) and one whose origin is known.
     pub fn judge(&self, headers: &HeaderMap) -> Result<(), Reject> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = origins.next() else { return Ok(()) };
-        let origin = origin.to_str().unwrap_or("(not ASCII)").to_ascii_lowercase();
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(host_of);
+        let Some(origin) = origins.next() else {
+            return Ok(());
+        };
+        let origin = origin
+            .to_str()
+            .unwrap_or("(not ASCII)")
+            .to_ascii_lowercase();
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .and_then(host_of);
         if origins.next().is_none() && self.allows(&origin, host.as_deref()) {
             return Ok(());
         }
         let shown: String = origin.chars().take(100).collect();
-        let message =
-            format!("the web page at origin {shown} may not connect: start the server with --allow-origin {shown}");
+        let message = format!(
+            "the web page at origin {shown} may not connect: start the server with --allow-origin {shown}"
+        );
         Err(Reject::new(ErrorCode::Forbidden, message))
     }
 
@@ -41,19 +50,26 @@ impl OriginRule {
         if self.allowed.iter().any(|allowed| allowed == origin) {
             return true;
         }
-        let Some(name) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).and_then(host_of)
+        let Some(name) = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"))
+            .and_then(host_of)
         else {
             return false;
         };
         let address = name.parse::<IpAddr>().ok();
         let is_this_machine = address.is_some() || self.own_names.contains(&name);
-        is_loopback(&name, address) || self.public_host.as_ref() == Some(&name) || is_this_machine && host == Some(&name)
+        is_loopback(&name, address)
+            || self.public_host.as_ref() == Some(&name)
+            || is_this_machine && host == Some(&name)
     }
 }
 
 /// `localhost` and everything under it never leaves the machine (RFC 6761 section 6.3).
 fn is_loopback(name: &str, address: Option<IpAddr>) -> bool {
-    address.is_some_and(|address| address.is_loopback()) || name == "localhost" || name.ends_with(".localhost")
+    address.is_some_and(|address| address.is_loopback())
+        || name == "localhost"
+        || name.ends_with(".localhost")
 }
 
 /// The host in `host`, `host:port` or `[v6]:port`, in lower case and without brackets.
@@ -62,7 +78,13 @@ fn host_of(authority: &str) -> Option<String> {
     if authority.as_str().contains('@') {
         return None;
     }
-    Some(authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase())
+    Some(
+        authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_ascii_lowercase(),
+    )
 }
 
 #[cfg(test)]
@@ -82,7 +104,11 @@ mod tests {
     fn the_table_of_origins_holds() {
         let rule = OriginRule {
             public_host: Some("chat.example.org".into()),
-            allowed: vec!["null".into(), "app://desk".into(), "https://team.example".into()],
+            allowed: vec![
+                "null".into(),
+                "app://desk".into(),
+                "https://team.example".into(),
+            ],
             own_names: vec!["laptop".into(), "laptop.local".into()],
         };
         for (origin, host, allowed) in [
@@ -110,12 +136,24 @@ mod tests {
             (Some("http://evil-localhost"), "127.0.0.1:9001", false),
             (Some("http://127.0.0.1.evil.test"), "127.0.0.1:9001", false),
             (Some("http://localhost@evil.test"), "127.0.0.1:9001", false),
-            (Some("http://chat.example.org.evil.test"), "chat.example.org", false),
+            (
+                Some("http://chat.example.org.evil.test"),
+                "chat.example.org",
+                false,
+            ),
             (Some(""), "127.0.0.1:9001", false),
         ] {
-            assert_eq!(judged(&rule, origin, host), allowed, "origin {origin:?} host {host}");
+            assert_eq!(
+                judged(&rule, origin, host),
+                allowed,
+                "origin {origin:?} host {host}"
+            );
         }
-        assert!(!judged(&OriginRule::default(), Some("null"), "127.0.0.1:9001"));
+        assert!(!judged(
+            &OriginRule::default(),
+            Some("null"),
+            "127.0.0.1:9001"
+        ));
     }
 
     #[test]
@@ -124,6 +162,10 @@ mod tests {
         headers.insert(header::ORIGIN, "https://evil.test".parse().unwrap());
         let reject = OriginRule::default().judge(&headers).unwrap_err();
         assert_eq!(reject.code, ErrorCode::Forbidden);
-        assert!(reject.message.contains("--allow-origin https://evil.test"), "{}", reject.message);
+        assert!(
+            reject.message.contains("--allow-origin https://evil.test"),
+            "{}",
+            reject.message
+        );
     }
 }

@@ -16,11 +16,17 @@ pub(super) const SUBPROTOCOL: &str = "chat.v1";
 pub(super) fn of_handshake(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let offered = subprotocols(headers).find_map(|name| name.strip_prefix("bearer."));
     let from_query = || {
-        let query = uri.query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+        let query = uri
+            .query()?
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("token="))?;
         // A JWT's letters need no escape; what does is no JWT, and is judged as it stands.
         (!query.is_empty()).then_some(query)
     };
-    of_header(headers).or(offered).or_else(from_query).map(str::to_owned)
+    of_header(headers)
+        .or(offered)
+        .or_else(from_query)
+        .map(str::to_owned)
 }
 
 /// The bearer of `Authorization` (RFC 6750 section 2.1).
@@ -33,7 +39,10 @@ pub(super) fn of_header(headers: &HeaderMap) -> Option<&str> {
 /// What `Sec-WebSocket-Protocol` offers, in order.
 pub(super) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
 }
 
 /// The token's user, made known to the chat; or why not, in words for a developer.
@@ -44,6 +53,7 @@ pub(super) async fn identify(app: &App, token: Option<&str>) -> Result<Identity,
     };
     let now = Timestamp::now().unix_ms() / 1000;
     let identity = app.tokens.verify(token, now, LEEWAY_SECONDS);
-    let identity = identity.map_err(|refusal| Reject::new(ErrorCode::Unauthorized, refusal.0))?;
+    let identity =
+        identity.map_err(|refusal| Reject::new(ErrorCode::Unauthorized, refusal.reason))?;
     app.chat.admit(identity).await
 }

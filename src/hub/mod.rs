@@ -61,8 +61,15 @@ pub enum Audience<'a> {
 impl Hub {
     /// An empty hub for a log whose newest message is `floor`.
     pub fn new(floor: Cursor, deliveries: Counter) -> Self {
-        let inner = Inner { floor, ..Inner::default() };
-        Self { inner: Mutex::new(inner), announced: watch::Sender::new(floor), deliveries }
+        let inner = Inner {
+            floor,
+            ..Inner::default()
+        };
+        Self {
+            inner: Mutex::new(inner),
+            announced: watch::Sender::new(floor),
+            deliveries,
+        }
     }
 
     /// Adds a connection of `user`; it leaves when the returned presence is dropped.
@@ -70,9 +77,19 @@ impl Hub {
         let mut inner = self.lock();
         inner.next_connection += 1;
         let id = Origin(inner.next_connection);
-        inner.users.entry(user).or_default().insert(id, outbox.clone());
+        inner
+            .users
+            .entry(user)
+            .or_default()
+            .insert(id, outbox.clone());
         drop(inner);
-        Presence { hub: self.clone(), id, user, outbox, rooms: HashSet::new() }
+        Presence {
+            hub: self.clone(),
+            id,
+            user,
+            outbox,
+            rooms: HashSet::new(),
+        }
     }
 
     /// Queues `frame`, which is message `id`, to its audience. Ids must come in increasing order.
@@ -115,7 +132,11 @@ impl Hub {
     /// Resolves once everything up to `id` has been queued to everybody who should have it.
     pub async fn relayed(&self, id: Cursor) {
         // The sender lives as long as the hub, so this cannot fail while somebody holds it.
-        let _ = self.announced.subscribe().wait_for(|&floor| floor >= id).await;
+        let _ = self
+            .announced
+            .subscribe()
+            .wait_for(|&floor| floor >= id)
+            .await;
     }
 
     /// Whether the user has a connection here.
@@ -154,7 +175,11 @@ impl Presence {
     pub fn join(&mut self, room: &RoomName) -> Cursor {
         let mut inner = self.hub.lock();
         if self.rooms.insert(room.clone()) {
-            inner.rooms.entry(room.clone()).or_default().insert(self.id, self.outbox.clone());
+            inner
+                .rooms
+                .entry(room.clone())
+                .or_default()
+                .insert(self.id, self.outbox.clone());
         }
         inner.floor
     }

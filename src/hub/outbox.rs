@@ -49,7 +49,12 @@ pub enum End {
 impl Outbox {
     /// An outbox that holds messages back until [`Outbox::release`], and at most `limit_bytes` of them.
     pub fn new(limit_bytes: usize) -> Self {
-        let state = State { queue: VecDeque::new(), held: Some(VecDeque::new()), bytes: 0, end: None };
+        let state = State {
+            queue: VecDeque::new(),
+            held: Some(VecDeque::new()),
+            bytes: 0,
+            end: None,
+        };
         Self {
             state: Mutex::new(state),
             ready: Notify::new(),
@@ -126,7 +131,10 @@ impl Outbox {
 
     /// Resolves once there is room again.
     pub async fn room(&self) {
-        self.until(&self.drained, |state| (state.bytes <= self.limit_bytes / 2).then_some(())).await;
+        self.until(&self.drained, |state| {
+            (state.bytes <= self.limit_bytes / 2).then_some(())
+        })
+        .await;
     }
 
     /// Resolves once the end has come, whoever decided it.
@@ -246,6 +254,9 @@ mod tests {
         outbox.end(End::Close(CloseCode::Internal));
         outbox.reply(frame(2));
         assert_eq!(taken(&outbox).await, [1]);
-        assert_eq!(outbox.take(&mut VecDeque::new(), 64).await, Some(End::Finish));
+        assert_eq!(
+            outbox.take(&mut VecDeque::new(), 64).await,
+            Some(End::Finish)
+        );
     }
 }

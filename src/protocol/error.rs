@@ -126,7 +126,9 @@ impl CloseCode {
             Self::Binary => "binary frames are not understood: send JSON as text",
             Self::NotUtf8 => "text frames must be UTF-8",
             Self::TooLarge => "frame too large",
-            Self::Internal => "the outcome is not known: connect again and repeat with the same nonce",
+            Self::Internal => {
+                "the outcome is not known: connect again and repeat with the same nonce"
+            }
             Self::TooSlow => "too slow or silent: connect again and ask for what is missing",
             Self::TokenExpired => "token expired: connect again with a new one",
             Self::Removed => "removed by a moderator",
@@ -150,7 +152,12 @@ pub struct Reject {
 impl Reject {
     /// A refusal that is not about one field.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, field: None, message: message.into(), retry_after_ms: None }
+        Self {
+            code,
+            field: None,
+            message: message.into(),
+            retry_after_ms: None,
+        }
     }
 
     /// The field `field` is missing, of the wrong type, or out of range.
@@ -166,6 +173,9 @@ impl Reject {
 
     /// Too much in too short a time; `wait_ms` until it is worth trying again.
     pub fn rate_limited(message: impl Into<Cow<'static, str>>, wait_ms: u64) -> Self {
-        Self { retry_after_ms: Some(wait_ms), ..Self::new(ErrorCode::RateLimited, message) }
+        Self {
+            retry_after_ms: Some(wait_ms),
+            ..Self::new(ErrorCode::RateLimited, message)
+        }
     }
 }

@@ -23,7 +23,11 @@ pub(super) struct Fields<'a, const N: usize> {
 impl<'a, const N: usize> Fields<'a, N> {
     /// Splits `text`; [`ErrorCode::InvalidJson`] when it is not one JSON object.
     pub(super) fn split(text: &'a str, names: &'static [&'static str; N]) -> Result<Self, Reject> {
-        let mut fields = Self { names, values: [None; N], duplicate: None };
+        let mut fields = Self {
+            names,
+            values: [None; N],
+            duplicate: None,
+        };
         let mut parser = serde_json::Deserializer::from_str(text);
         parser
             .deserialize_map(Split(&mut fields))
@@ -36,7 +40,10 @@ impl<'a, const N: usize> Fields<'a, N> {
     pub(super) fn refuse_duplicates(&self) -> Result<(), Reject> {
         match self.duplicate {
             None => Ok(()),
-            Some(name) => Err(Reject::invalid(name, format!("{name} is given twice: send it once"))),
+            Some(name) => Err(Reject::invalid(
+                name,
+                format!("{name} is given twice: send it once"),
+            )),
         }
     }
 
@@ -47,14 +54,19 @@ impl<'a, const N: usize> Fields<'a, N> {
 
     /// The field as text; `Ok(None)` when it is absent or null.
     pub(super) fn text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Reject> {
-        let Some(raw) = self.raw(name) else { return Ok(None) };
+        let Some(raw) = self.raw(name) else {
+            return Ok(None);
+        };
         if !raw.get().starts_with('"') {
             return Err(Reject::invalid(name, format!("{name} must be a string")));
         }
         // A borrowed string where the text has no escapes, which is nearly always.
         match serde_json::from_str::<Text<'a>>(raw.get()) {
             Ok(text) => Ok(Some(text.0)),
-            Err(_) => Err(Reject::invalid(name, format!("{name} is not valid Unicode (a lone surrogate?)"))),
+            Err(_) => Err(Reject::invalid(
+                name,
+                format!("{name} is not valid Unicode (a lone surrogate?)"),
+            )),
         }
     }
 
@@ -64,10 +76,23 @@ impl<'a, const N: usize> Fields<'a, N> {
         name: &'static str,
         range: std::ops::RangeInclusive<i64>,
     ) -> Result<Option<i64>, Reject> {
-        let Some(raw) = self.raw(name) else { return Ok(None) };
-        let number = raw.get().parse::<i64>().ok().filter(|number| range.contains(number));
+        let Some(raw) = self.raw(name) else {
+            return Ok(None);
+        };
+        let number = raw
+            .get()
+            .parse::<i64>()
+            .ok()
+            .filter(|number| range.contains(number));
         number.map(Some).ok_or_else(|| {
-            Reject::invalid(name, format!("{name} must be an integer from {} to {}", range.start(), range.end()))
+            Reject::invalid(
+                name,
+                format!(
+                    "{name} must be an integer from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
+            )
         })
     }
 
@@ -97,7 +122,11 @@ fn not_an_object(text: &str, error: &serde_json::Error) -> Reject {
         "this is JSON but no object: send one like {\"type\":\"ping\"}".into()
     } else {
         // Only the position: the parser's own words may quote what was sent.
-        format!("this is no JSON object (it breaks at line {}, column {})", error.line(), error.column())
+        format!(
+            "this is no JSON object (it breaks at line {}, column {})",
+            error.line(),
+            error.column()
+        )
     };
     Reject::new(ErrorCode::InvalidJson, message)
 }

@@ -4,18 +4,20 @@
 //! are judged in this module and nowhere else; whether a room exists or a user may do something is not known here.
 //! Nothing in here knows sockets, storage or time.
 
+mod encode;
 mod error;
 mod json;
 mod reply;
 mod request;
 mod value;
 
+pub use encode::{error_body, live_frame};
 pub use error::{CloseCode, ErrorCode, Reject};
-pub use reply::{Ack, History, LimitsInForce, Reply, Sent, Welcome, error_body, live_frame};
+pub use reply::{Ack, History, LimitsInForce, Reply, Sent, Welcome};
 pub use request::{Credentials, Incoming, Request, SendRequest};
 pub use value::{
-    Content, Cursor, MAX_ID, Message, MessageId, NAME_MAX_CHARS, NONCE_MAX_CHARS, Nonce, Place, REF_MAX_CHARS, Ref,
-    RoomName, Timestamp, UserId, Username, Window,
+    Content, Cursor, MAX_ID, Message, MessageId, NAME_MAX_CHARS, NONCE_MAX_CHARS, Nonce, Place,
+    REF_MAX_CHARS, Ref, RoomName, Timestamp, UserId, Username, Window,
 };
 
 /// The limits that a frame is checked against, set once at start. Sizes in bytes, counts in messages.

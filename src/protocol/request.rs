@@ -65,12 +65,16 @@ impl Credentials {
         let fields = Fields::split(text, &NAMES)?;
         fields.refuse_duplicates()?;
         let owned = |name| Ok(fields.text(name)?.map(|text| text.into_owned()));
-        Ok(Self { username: owned("username")?, password: owned("password")? })
+        Ok(Self {
+            username: owned("username")?,
+            password: owned("password")?,
+        })
     }
 }
 
-const NAMES: [&str; 11] =
-    ["type", "ref", "room", "content", "nonce", "to", "with", "limit", "before", "after", "token"];
+const NAMES: [&str; 11] = [
+    "type", "ref", "room", "content", "nonce", "to", "with", "limit", "before", "after", "token",
+];
 type Frame<'a> = Fields<'a, { NAMES.len() }>;
 
 impl Incoming {
@@ -78,11 +82,22 @@ impl Incoming {
     pub fn parse(text: &str, limits: &Limits) -> Self {
         let fields = match Frame::split(text, &NAMES) {
             Ok(fields) => fields,
-            Err(reject) => return Self { reference: None, request: Err(reject) },
+            Err(reject) => {
+                return Self {
+                    reference: None,
+                    request: Err(reject),
+                };
+            }
         };
         match reference(&fields) {
-            Ok(reference) => Self { reference, request: request(&fields, limits) },
-            Err(reject) => Self { reference: None, request: Err(reject) },
+            Ok(reference) => Self {
+                reference,
+                request: request(&fields, limits),
+            },
+            Err(reject) => Self {
+                reference: None,
+                request: Err(reject),
+            },
         }
     }
 }
@@ -95,7 +110,9 @@ impl SendRequest {
         let place = match (fields.text("room")?, fields.integer("to", 1..=MAX_ID)?) {
             (Some(_), None) => Place::Room(room(&fields)?),
             (None, Some(_)) => Place::Dm(user(&fields, "to")?),
-            (Some(_), Some(_)) => return Err(Reject::invalid("to", "give either room or to, not both")),
+            (Some(_), Some(_)) => {
+                return Err(Reject::invalid("to", "give either room or to, not both"));
+            }
             (None, None) => return Err(Reject::invalid("room", "room or to is missing")),
         };
         send(&fields, place, limits)
@@ -105,13 +122,19 @@ impl SendRequest {
 fn reference(fields: &Frame<'_>) -> Result<Option<Ref>, Reject> {
     if !fields.is_text("ref") {
         let number = fields.integer("ref", i64::MIN..=i64::MAX);
-        return number
-            .map(|number| number.map(Ref::Number))
-            .map_err(|_| Reject::invalid("ref", "ref must be a string of at most 64 characters or an integer"));
+        return number.map(|number| number.map(Ref::Number)).map_err(|_| {
+            Reject::invalid(
+                "ref",
+                "ref must be a string of at most 64 characters or an integer",
+            )
+        });
     }
     let text = fields.text("ref")?.unwrap_or_default();
     if text.chars().count() > REF_MAX_CHARS {
-        return Err(Reject::invalid("ref", "ref must have at most 64 characters"));
+        return Err(Reject::invalid(
+            "ref",
+            "ref must have at most 64 characters",
+        ));
     }
     Ok(Some(Ref::Text(text.into_owned())))
 }
@@ -122,18 +145,38 @@ fn request(fields: &Frame<'_>, limits: &Limits) -> Result<Request, Reject> {
     let kind = match fields.text("type") {
         Ok(Some(kind)) => kind,
         Ok(None) => return Err(unknown(format!("type is missing: use one of {TYPES}"))),
-        Err(_) => return Err(unknown(format!("type must be a string: use one of {TYPES}"))),
+        Err(_) => {
+            return Err(unknown(format!(
+                "type must be a string: use one of {TYPES}"
+            )));
+        }
     };
     match &*kind {
         "join" => Ok(Request::Join(room(fields)?)),
-        "message" => Ok(Request::Send(send(fields, Place::Room(room(fields)?), limits)?)),
-        "dm" => Ok(Request::Send(send(fields, Place::Dm(user(fields, "to")?), limits)?)),
+        "message" => Ok(Request::Send(send(
+            fields,
+            Place::Room(room(fields)?),
+            limits,
+        )?)),
+        "dm" => Ok(Request::Send(send(
+            fields,
+            Place::Dm(user(fields, "to")?),
+            limits,
+        )?)),
         "room_history" => Ok(Request::RoomHistory(room(fields)?, window(fields, limits)?)),
-        "dm_history" => Ok(Request::DmHistory(user(fields, "with")?, window(fields, limits)?)),
+        "dm_history" => Ok(Request::DmHistory(
+            user(fields, "with")?,
+            window(fields, limits)?,
+        )),
         "leave" => Ok(Request::Leave(room(fields)?)),
         "hello" if !fields.is_present("ref") => Err(missing("ref")),
         "hello" => Ok(Request::Hello),
-        "auth" => Ok(Request::Auth(fields.text("token")?.ok_or_else(|| missing("token"))?.into_owned())),
+        "auth" => Ok(Request::Auth(
+            fields
+                .text("token")?
+                .ok_or_else(|| missing("token"))?
+                .into_owned(),
+        )),
         "ping" => Ok(Request::Ping),
         _ => Err(unknown(format!("unknown type: use one of {TYPES}"))),
     }
@@ -147,22 +190,35 @@ fn room(fields: &Frame<'_>) -> Result<RoomName, Reject> {
 }
 
 fn user(fields: &Frame<'_>, name: &'static str) -> Result<UserId, Reject> {
-    fields.integer(name, 1..=MAX_ID)?.and_then(UserId::new).ok_or_else(|| missing(name))
+    fields
+        .integer(name, 1..=MAX_ID)?
+        .and_then(UserId::new)
+        .ok_or_else(|| missing(name))
 }
 
 fn send(fields: &Frame<'_>, place: Place, limits: &Limits) -> Result<SendRequest, Reject> {
     let text = fields.text("content")?.ok_or_else(|| missing("content"))?;
     if text.len() > limits.content_bytes {
-        let message = format!("content has {} bytes; at most {} are allowed", text.len(), limits.content_bytes);
+        let message = format!(
+            "content has {} bytes; at most {} are allowed",
+            text.len(),
+            limits.content_bytes
+        );
         return Err(Reject::new(ErrorCode::TooLarge, message).on("content"));
     }
-    let content =
-        Content::new(&text).map_err(|fault| Reject::invalid("content", format!("content {fault}")))?;
+    let content = Content::new(&text)
+        .map_err(|fault| Reject::invalid("content", format!("content {fault}")))?;
     let nonce = fields.text("nonce")?;
     let nonce = nonce
-        .map(|nonce| Nonce::new(&nonce).map_err(|fault| Reject::invalid("nonce", format!("nonce {fault}"))))
+        .map(|nonce| {
+            Nonce::new(&nonce).map_err(|fault| Reject::invalid("nonce", format!("nonce {fault}")))
+        })
         .transpose()?;
-    Ok(SendRequest { place, content, nonce })
+    Ok(SendRequest {
+        place,
+        content,
+        nonce,
+    })
 }
 
 fn window(fields: &Frame<'_>, limits: &Limits) -> Result<Window, Reject> {
@@ -184,11 +240,19 @@ impl Window {
     ) -> Result<Self, Reject> {
         let limit = match limit {
             None => limits.history_default,
-            Some(asked) => u32::try_from(asked).unwrap_or(u32::MAX).min(limits.history_max),
+            Some(asked) => u32::try_from(asked)
+                .unwrap_or(u32::MAX)
+                .min(limits.history_max),
         };
         match (before.and_then(Cursor::new), after.and_then(Cursor::new)) {
-            (Some(_), Some(_)) => Err(Reject::invalid("before", "give either before or after, not both")),
-            (before, None) => Ok(Self::Before { before: before.unwrap_or(Cursor::END), limit }),
+            (Some(_), Some(_)) => Err(Reject::invalid(
+                "before",
+                "give either before or after, not both",
+            )),
+            (before, None) => Ok(Self::Before {
+                before: before.unwrap_or(Cursor::END),
+                limit,
+            }),
             (None, Some(after)) => Ok(Self::After { after, limit }),
         }
     }

@@ -56,7 +56,11 @@ impl Cursor {
 
     /// `None` unless 0 ≤ `value` ≤ 2^53 − 1.
     pub const fn new(value: i64) -> Option<Self> {
-        if value >= 0 && value <= MAX_ID { Some(Self(value)) } else { None }
+        if value >= 0 && value <= MAX_ID {
+            Some(Self(value))
+        } else {
+            None
+        }
     }
 
     /// The id of the last message before this position; 0 when there is none.
@@ -78,13 +82,18 @@ fn name_fault(name: &str) -> Option<String> {
         return Some("must not be empty".into());
     }
     if chars > NAME_MAX_CHARS {
-        return Some(format!("has {chars} characters; at most {NAME_MAX_CHARS} are allowed"));
+        return Some(format!(
+            "has {chars} characters; at most {NAME_MAX_CHARS} are allowed"
+        ));
     }
     if name.starts_with(char::is_whitespace) || name.ends_with(char::is_whitespace) {
         return Some("must not begin or end with white space".into());
     }
     let bad = name.chars().find(|&c| is_unsafe_in_names(c))?;
-    Some(format!("must not contain the control character U+{:04X}", u32::from(bad)))
+    Some(format!(
+        "must not contain the control character U+{:04X}",
+        u32::from(bad)
+    ))
 }
 
 /// Control characters, line and paragraph separators, and the bidi controls of Unicode Annex 9, with which a name could
@@ -143,7 +152,11 @@ impl Username {
         let kept: String = name.chars().filter(|&c| !is_unsafe_in_names(c)).collect();
         let cut: String = kept.trim().chars().take(NAME_MAX_CHARS).collect();
         let name = cut.trim();
-        if name.is_empty() { Self(format!("user-{user}").into()) } else { Self(name.into()) }
+        if name.is_empty() {
+            Self(format!("user-{user}").into())
+        } else {
+            Self(name.into())
+        }
     }
 }
 

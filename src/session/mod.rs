@@ -19,7 +19,10 @@ use crate::{
     chat::{Chat, Pending, SendFailure},
     frame::Frame,
     hub::{End, Outbox, Presence},
-    protocol::{Ack, CloseCode, ErrorCode, Incoming, Limits, Place, Ref, Reject, Reply, Request, SendRequest, Timestamp},
+    protocol::{
+        Ack, CloseCode, ErrorCode, Incoming, Limits, Place, Ref, Reject, Reply, Request,
+        SendRequest, Timestamp,
+    },
     store::AppendError,
 };
 
@@ -88,7 +91,12 @@ enum Wake<T> {
 
 impl Session {
     /// A session for somebody who was admitted and is present.
-    pub fn new(shared: Arc<Shared>, identity: Identity, presence: Presence, outbox: Arc<Outbox>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        identity: Identity,
+        presence: Presence,
+        outbox: Arc<Outbox>,
+    ) -> Self {
         let now = Instant::now();
         let expires = deadline(identity.expiry);
         let next_ping = now + shared.timing.ping;
@@ -114,7 +122,10 @@ impl Session {
         let outbox = self.outbox.clone();
         let shared = self.shared.clone();
         loop {
-            let (has_room, may_overlap) = (outbox.has_room(), self.in_flight.len() < shared.timing.in_flight);
+            let (has_room, may_overlap) = (
+                outbox.has_room(),
+                self.in_flight.len() < shared.timing.in_flight,
+            );
             let wake = select! {
                 biased;
                 end = outbox.ended() => Wake::Ended(end),
@@ -132,7 +143,10 @@ impl Session {
                 Wake::Stored(result) => self.conclude(result),
                 Wake::Timer => self.tick(),
                 Wake::Room => Ok(()),
-                Wake::Stop => self.settle().await.and(Err(End::Close(CloseCode::GoingAway))),
+                Wake::Stop => self
+                    .settle()
+                    .await
+                    .and(Err(End::Close(CloseCode::GoingAway))),
                 Wake::Ended(end) => Err(end),
             };
             match step {
@@ -161,7 +175,10 @@ impl Session {
     }
 
     async fn send(&mut self, reference: Option<Ref>, request: SendRequest) -> Result<(), End> {
-        let sent = self.shared.chat.send(&self.identity, request, Some(self.presence.origin()));
+        let sent = self
+            .shared
+            .chat
+            .send(&self.identity, request, Some(self.presence.origin()));
         match Box::pin(sent).await {
             Ok(pending) => self.in_flight.push_back((reference, pending)),
             Err(reject) => {
@@ -172,14 +189,20 @@ impl Session {
         Ok(())
     }
 
-    async fn handle(&mut self, reference: Option<Ref>, request: Result<Request, Reject>) -> Result<(), End> {
+    async fn handle(
+        &mut self,
+        reference: Option<Ref>,
+        request: Result<Request, Reject>,
+    ) -> Result<(), End> {
         self.settle().await?;
         let result = match request {
             Ok(request) => self.answer(request).await,
             Err(reject) => Err(reject),
         };
         match result {
-            Ok(reply) if reference.is_some() || is_always_sent(&reply) => self.reply(reference, &reply),
+            Ok(reply) if reference.is_some() || is_always_sent(&reply) => {
+                self.reply(reference, &reply)
+            }
             Ok(_) => self.release(),
             Err(reject) => self.refuse(reference, reject),
         }
@@ -194,10 +217,14 @@ impl Session {
                 self.presence.leave(&room);
                 Ok(Reply::Left(room))
             }
-            Request::RoomHistory(room, window) => {
-                chat.history(me, Place::Room(room), window).await.map(Reply::History)
-            }
-            Request::DmHistory(with, window) => chat.history(me, Place::Dm(with), window).await.map(Reply::History),
+            Request::RoomHistory(room, window) => chat
+                .history(me, Place::Room(room), window)
+                .await
+                .map(Reply::History),
+            Request::DmHistory(with, window) => chat
+                .history(me, Place::Dm(with), window)
+                .await
+                .map(Reply::History),
             Request::Hello => Ok(Reply::Welcome(Box::new(chat.welcome(&self.identity)))),
             Request::Auth(token) => self.renew(&token).await,
             Request::Ping => Ok(Reply::Pong),
@@ -211,7 +238,7 @@ impl Session {
         let now = Timestamp::now().unix_ms() / 1000;
         let identity = self.shared.tokens.verify(token, now, 0).map_err(|refusal| {
             tracing::warn!(user_id = self.identity.user.get(), reason = %refusal, "a newer token was refused");
-            Reject::new(ErrorCode::Unauthorized, refusal.0).on("token")
+            Reject::new(ErrorCode::Unauthorized, refusal.reason).on("token")
         })?;
         if identity.user != self.identity.user {
             let message = "this token is another user's: open another connection for it";
@@ -233,7 +260,9 @@ impl Session {
 
     /// Acknowledges the oldest send in flight.
     fn conclude(&mut self, result: Result<Ack, AppendError>) -> Result<(), End> {
-        let Some((reference, pending)) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some((reference, pending)) = self.in_flight.pop_front() else {
+            return Ok(());
+        };
         match self.shared.chat.conclude(pending, result) {
             Ok(sent) if reference.is_some() => self.reply(reference, &Reply::Sent(sent)),
             Ok(_) => self.release(),
@@ -244,7 +273,11 @@ impl Session {
     }
 
     fn refuse(&mut self, reference: Option<Ref>, reject: Reject) {
-        tracing::debug!(user_id = self.identity.user.get(), code = reject.code.as_str(), "request refused");
+        tracing::debug!(
+            user_id = self.identity.user.get(),
+            code = reject.code.as_str(),
+            "request refused"
+        );
         self.shared.chat.count(&reject);
         self.reply(reference, &Reply::Error(reject));
     }
@@ -284,13 +317,23 @@ impl Session {
 
     fn next_deadline(&self) -> Instant {
         let timing = self.shared.timing;
-        let regular = self.expires.min(self.next_ping).min(self.heard + timing.silence);
-        if self.released { regular } else { regular.min(self.started + timing.hold) }
+        let regular = self
+            .expires
+            .min(self.next_ping)
+            .min(self.heard + timing.silence);
+        if self.released {
+            regular
+        } else {
+            regular.min(self.started + timing.hold)
+        }
     }
 }
 
 fn is_always_sent(reply: &Reply) -> bool {
-    matches!(reply, Reply::History(_) | Reply::AuthAck(_) | Reply::Pong | Reply::Error(_))
+    matches!(
+        reply,
+        Reply::History(_) | Reply::AuthAck(_) | Reply::Pong | Reply::Error(_)
+    )
 }
 
 /// The outcome of the oldest send in flight. Safe to drop half-way: the send stays where it is.
@@ -305,6 +348,9 @@ async fn front(in_flight: &mut VecDeque<(Option<Ref>, Pending)>) -> Result<Ack, 
 /// The moment at which a token ends; at most a year from now, far beyond any timer.
 fn deadline(expiry: Expiry) -> Instant {
     const FAR_MS: i64 = 365 * 86_400_000;
-    let left_ms = expiry.0.saturating_mul(1000).saturating_sub(Timestamp::now().unix_ms());
+    let left_ms = expiry
+        .0
+        .saturating_mul(1000)
+        .saturating_sub(Timestamp::now().unix_ms());
     Instant::now() + Duration::from_millis(left_ms.clamp(0, FAR_MS).unsigned_abs())
 }

@@ -11,7 +11,9 @@ use std::{future::Future, pin::Pin};
 
 pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
 
-use crate::protocol::{Ack, Content, Cursor, Message, Nonce, Place, RoomName, UserId, Username, Window};
+use crate::protocol::{
+    Ack, Content, Cursor, Message, Nonce, Place, RoomName, UserId, Username, Window,
+};
 
 /// A boxed future: what an async method of a trait object returns.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,7 +34,12 @@ pub trait Messages: Send + Sync {
     fn append(&self, message: NewMessage) -> Answer<'_, Result<Receipt, StoreError>>;
 
     /// A part of one conversation, oldest first. An unknown room or pair is empty.
-    fn read(&self, scope: Scope, window: Window, max_bytes: usize) -> Answer<'_, Result<Page, StoreError>>;
+    fn read(
+        &self,
+        scope: Scope,
+        window: Window,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Page, StoreError>>;
 
     /// The position after the newest message that is stored.
     fn latest_id(&self) -> Answer<'_, Result<Cursor, StoreError>>;
@@ -89,9 +96,14 @@ pub struct Receipt(pub(crate) tokio::sync::oneshot::Receiver<Result<Ack, AppendE
 impl Future for Receipt {
     type Output = Result<Ack, AppendError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
         // The writer answers every job; if it is gone without, it died in the middle.
-        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(AppendError::Uncertain)))
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|answer| answer.unwrap_or(Err(AppendError::Uncertain)))
     }
 }
 

@@ -43,22 +43,44 @@ pub struct Running {
 
 impl Running {
     /// Starts and waits for the `ready` line.
+    #[allow(
+        clippy::zombie_processes,
+        reason = "whoever holds a Running waits for it, at the latest in its drop"
+    )]
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = mpsc::channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line))));
+        std::thread::spawn(move || {
+            stderr
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| drop(lines.send(line)))
+        });
         let mut greeting = String::new();
         loop {
             let start = greeting.len();
             if stdout.read_line(&mut greeting).unwrap() == 0 {
                 let log: Vec<String> = log.try_iter().collect();
-                panic!("the server ended before it was ready:\n{greeting}{}", log.join("\n"));
+                panic!(
+                    "the server ended before it was ready:\n{greeting}{}",
+                    log.join("\n")
+                );
             }
             if let Some(address) = greeting[start..].trim().strip_prefix("ready addr=") {
                 let address = address.parse().unwrap();
-                return Self { address, greeting, child, stdout, log };
+                return Self {
+                    address,
+                    greeting,
+                    child,
+                    stdout,
+                    log,
+                };
             }
         }
     }

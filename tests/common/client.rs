@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Message, client::IntoClientRequest as _, http::Request, protocol::WebSocketConfig},
+    tungstenite::{
+        Message, client::IntoClientRequest as _, http::Request, protocol::WebSocketConfig,
+    },
 };
 
 use super::soon;
@@ -43,16 +45,34 @@ pub struct Client {
 pub type Handshake = Result<(WebSocketStream<TcpStream>, String), (u16, String)>;
 
 /// Shakes hands with what `change` makes of a plain request: the socket and the selected subprotocol, or status and body.
-pub async fn handshake(address: SocketAddr, path: &str, change: impl FnOnce(&mut Request<()>)) -> Handshake {
+pub async fn handshake(
+    address: SocketAddr,
+    path: &str,
+    change: impl FnOnce(&mut Request<()>),
+) -> Handshake {
     use tokio_tungstenite::tungstenite::Error;
-    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+    let mut request = format!("ws://{address}{path}")
+        .into_client_request()
+        .unwrap();
     change(&mut request);
     let stream = TcpStream::connect(address).await.unwrap();
-    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-    match soon("the handshake", client_async_with_config(request, stream, Some(config))).await {
+    let config = WebSocketConfig::default()
+        .max_message_size(None)
+        .max_frame_size(None);
+    match soon(
+        "the handshake",
+        client_async_with_config(request, stream, Some(config)),
+    )
+    .await
+    {
         Ok((socket, response)) => {
             let selected = response.headers().get("sec-websocket-protocol");
-            Ok((socket, selected.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()))
+            Ok((
+                socket,
+                selected
+                    .map(|value| value.to_str().unwrap().to_owned())
+                    .unwrap_or_default(),
+            ))
         }
         Err(Error::Http(response)) => {
             let body = response.body().clone().unwrap_or_default();
@@ -69,7 +89,13 @@ impl Client {
     }
 
     pub fn over(socket: WebSocketStream<TcpStream>, user: i64, name: &str) -> Self {
-        Self { user, name: name.into(), socket, seen: Vec::new(), next_ref: 1 }
+        Self {
+            user,
+            name: name.into(),
+            socket,
+            seen: Vec::new(),
+            next_ref: 1,
+        }
     }
 
     /// Sends a text frame as it is.
@@ -93,7 +119,11 @@ impl Client {
             match self.next_event().await {
                 Some(Ok(Message::Text(text))) => return text.as_str().to_owned(),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("{}: wanted a text frame, got {other:?}\n{}", self.name, self.report()),
+                other => panic!(
+                    "{}: wanted a text frame, got {other:?}\n{}",
+                    self.name,
+                    self.report()
+                ),
             }
         }
     }
@@ -103,16 +133,23 @@ impl Client {
         serde_json::from_str(&self.next_text().await).unwrap()
     }
 
-    pub async fn next_event(&mut self) -> Option<Result<Message, tokio_tungstenite::tungstenite::Error>> {
+    pub async fn next_event(
+        &mut self,
+    ) -> Option<Result<Message, tokio_tungstenite::tungstenite::Error>> {
         let what = format!("a frame for {}\n{}", self.name, self.report());
         let event = soon(&what, self.socket.next()).await;
-        self.seen.push(format!("{event:?}"));
+        self.seen
+            .push(format!("{event:?}").chars().take(300).collect());
         event
     }
 
     fn report(&self) -> String {
         let from = self.seen.len().saturating_sub(20);
-        format!("{} frames seen, the last of them:\n  {}", self.seen.len(), self.seen[from..].join("\n  "))
+        format!(
+            "{} frames seen, the last of them:\n  {}",
+            self.seen.len(),
+            self.seen[from..].join("\n  ")
+        )
     }
 
     /// Sends a request with a fresh `ref`; the reply to it, which must be the next frame.
@@ -122,7 +159,11 @@ impl Client {
         request["ref"] = json!(reference);
         self.say(request.to_string()).await;
         let reply = self.next().await;
-        assert_eq!(reply["ref"], reference, "{}: a reply to something else: {reply}", self.name);
+        assert_eq!(
+            reply["ref"], reference,
+            "{}: a reply to something else: {reply}",
+            self.name
+        );
         reply
     }
 
@@ -142,16 +183,27 @@ impl Client {
         let reply = self.ask(json!({"type": "join", "room": room})).await;
         assert_eq!(reply["type"], "join_ack", "{reply}");
         assert_eq!(reply["data"]["status"], "ok");
-        (reply["data"]["lastId"].as_i64().unwrap(), reply["data"]["lastSeq"].as_i64().unwrap())
+        (
+            reply["data"]["lastId"].as_i64().unwrap(),
+            reply["data"]["lastSeq"].as_i64().unwrap(),
+        )
     }
 
     /// Sends to a room that this client has not joined; resolves once the message is stored.
     pub async fn send_room(&mut self, room: &str, content: &str) -> SentAs {
-        sent(&self.ask(json!({"type": "message", "room": room, "content": content})).await)
+        sent(
+            &self
+                .ask(json!({"type": "message", "room": room, "content": content}))
+                .await,
+        )
     }
 
     pub async fn send_dm(&mut self, to: i64, content: &str) -> SentAs {
-        sent(&self.ask(json!({"type": "dm", "to": to, "content": content})).await)
+        sent(
+            &self
+                .ask(json!({"type": "dm", "to": to, "content": content}))
+                .await,
+        )
     }
 
     /// The next frame, which must be a message of a room.
@@ -169,7 +221,9 @@ impl Client {
     }
 
     pub async fn room_history(&mut self, room: &str) -> Vec<Seen> {
-        let reply = self.ask(json!({"type": "room_history", "room": room, "limit": 500})).await;
+        let reply = self
+            .ask(json!({"type": "room_history", "room": room, "limit": 500}))
+            .await;
         reply["data"].as_array().unwrap().iter().map(seen).collect()
     }
 
@@ -184,7 +238,11 @@ impl Client {
             match self.next_event().await {
                 Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
                 Some(Ok(_)) => {}
-                other => panic!("{}: wanted a close frame, got {other:?}\n{}", self.name, self.report()),
+                other => panic!(
+                    "{}: wanted a close frame, got {other:?}\n{}",
+                    self.name,
+                    self.report()
+                ),
             }
         }
     }
@@ -193,7 +251,12 @@ impl Client {
     pub async fn close_code_unanswered(&mut self) -> u16 {
         use tokio::io::AsyncReadExt as _;
         let mut bytes = Vec::new();
-        soon("the end of the stream", self.socket.get_mut().read_to_end(&mut bytes)).await.unwrap();
+        soon(
+            "the end of the stream",
+            self.socket.get_mut().read_to_end(&mut bytes),
+        )
+        .await
+        .unwrap();
         let mut rest = &bytes[..];
         while let [head, length, payload @ ..] = rest {
             if *head == 0x88 {
@@ -212,7 +275,9 @@ impl Client {
         self.socket.close(None).await.unwrap();
         loop {
             match self.next_event().await {
-                Some(Ok(Message::Close(frame))) => return frame.map_or(1005, |frame| frame.code.into()),
+                Some(Ok(Message::Close(frame))) => {
+                    return frame.map_or(1005, |frame| frame.code.into());
+                }
                 Some(Ok(_)) => {}
                 other => panic!("wanted the answer to a close, got {other:?}"),
             }
@@ -221,7 +286,10 @@ impl Client {
 }
 
 pub fn sent(reply: &Value) -> SentAs {
-    assert!(matches!(reply["type"].as_str(), Some("message_sent" | "dm_sent")), "{reply}");
+    assert!(
+        matches!(reply["type"].as_str(), Some("message_sent" | "dm_sent")),
+        "{reply}"
+    );
     let data = &reply["data"];
     assert_eq!(data["status"], "ok");
     SentAs {

@@ -1,7 +1,10 @@
 //! The vocabulary of the tests: a server in this process, and clients on real sockets.
 //!
 //! Nothing sleeps. Waiting means waiting for a frame, and a wait that fails shows the frames seen so far.
-#![allow(dead_code, reason = "each test program uses its own part of the vocabulary")]
+#![allow(
+    dead_code,
+    reason = "each test program uses its own part of the vocabulary"
+)]
 
 pub mod binary;
 pub mod client;
@@ -63,10 +66,18 @@ impl TestServer {
     /// On the file that an earlier server left in `folder`.
     pub async fn in_folder(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::for_file(folder.path().join("chat.db"));
-        config.secret = Some(NamedSecret { secret: Secret::new(SECRET), name: "JWT_SECRET" });
+        config.secret = Some(NamedSecret {
+            secret: Secret::new(SECRET),
+            name: "JWT_SECRET",
+        });
         change(&mut config);
         let server = Server::start(config).await.unwrap();
-        Self { address: server.address, folder, server: Some(server), next_user: 1.into() }
+        Self {
+            address: server.address,
+            folder,
+            server: Some(server),
+            next_user: 1.into(),
+        }
     }
 
     /// Stops the server in order; the folder with its file.
@@ -91,7 +102,9 @@ impl TestServer {
 
     /// One connection of a new user.
     pub async fn client(&self, name: &str) -> Client {
-        let user = self.next_user.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let user = self
+            .next_user
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.connect(user, name).await
     }
 
@@ -118,5 +131,7 @@ impl TestServer {
 /// A token signed with [`SECRET`].
 pub fn token(user: i64, name: &str, ttl_seconds: i64) -> String {
     let (user, name) = (UserId::new(user).unwrap(), Username::new(name).unwrap());
-    Tokens::new(SECRET, "JWT_SECRET").sign(user, &name, "user", now(), ttl_seconds).unwrap()
+    Tokens::new(SECRET, "JWT_SECRET")
+        .sign(user, &name, "user", now(), ttl_seconds)
+        .unwrap()
 }

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::common::{TestServer, client::{self, sent}};
+use crate::common::{
+    TestServer,
+    client::{self, sent},
+};
 
 #[tokio::test]
 async fn a_room_message_reaches_every_member_and_nobody_else() {
@@ -14,7 +17,10 @@ async fn a_room_message_reaches_every_member_and_nobody_else() {
     eve.join("elsewhere").await;
     let sent = ann.send_room("general", "hello").await; // resolves at message_sent: durable
     let seen = bob.next_message().await;
-    assert_eq!((seen.id, &*seen.content, &*seen.username), (sent.id, "hello", "ann"));
+    assert_eq!(
+        (seen.id, &*seen.content, &*seen.username),
+        (sent.id, "hello", "ann")
+    );
     server.relayed(sent.id).await; // the fan-out of this id is complete
     eve.expect_silence().await;
     ann.expect_silence().await;
@@ -69,12 +75,26 @@ async fn a_conversation_of_two_is_read_by_these_two_alone() {
     bob.send_dm(1, "yes").await;
     ann.next_dm().await;
     let contents = |reply: Value| -> Vec<String> {
-        reply["data"].as_array().unwrap().iter().map(|m| m["content"].as_str().unwrap().to_owned()).collect()
+        reply["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m["content"].as_str().unwrap().to_owned())
+            .collect()
     };
-    assert_eq!(contents(ann.ask(json!({"type": "dm_history", "with": 12})).await), ["between us", "yes"]);
-    assert_eq!(contents(bob.ask(json!({"type": "dm_history", "with": 1})).await), ["between us", "yes"]);
+    assert_eq!(
+        contents(ann.ask(json!({"type": "dm_history", "with": 12})).await),
+        ["between us", "yes"]
+    );
+    assert_eq!(
+        contents(bob.ask(json!({"type": "dm_history", "with": 1})).await),
+        ["between us", "yes"]
+    );
     for with in [1, 12, 112, 11, 2, 999] {
-        assert_eq!(contents(eve.ask(json!({"type": "dm_history", "with": with})).await), [""; 0]);
+        assert_eq!(
+            contents(eve.ask(json!({"type": "dm_history", "with": with})).await),
+            [""; 0]
+        );
     }
     // A room that is named like the pair is only a room.
     for room in ["1", "12", "1|12", "1-12", "dm:1:12"] {
@@ -89,7 +109,11 @@ async fn sends_get_their_ids_in_the_order_in_which_they_came() {
     bob.join("general").await;
     for n in 0..500 {
         let room = if n % 3 == 0 { "other" } else { "general" };
-        ann.say(json!({"type": "message", "room": room, "content": n.to_string(), "ref": n}).to_string()).await;
+        ann.say(
+            json!({"type": "message", "room": room, "content": n.to_string(), "ref": n})
+                .to_string(),
+        )
+        .await;
     }
     let mut last_id = 0;
     for n in 0..500 {
@@ -113,7 +137,10 @@ async fn a_history_shows_what_was_sent_before_it_was_asked_for() {
     let server = TestServer::start().await;
     let mut ann = server.client("ann").await;
     for n in 0..20 {
-        ann.say(json!({"type": "message", "room": "general", "content": n.to_string()}).to_string()).await;
+        ann.say(
+            json!({"type": "message", "room": "general", "content": n.to_string()}).to_string(),
+        )
+        .await;
     }
     assert_eq!(ann.room_history("general").await.len(), 20);
 }
@@ -131,7 +158,9 @@ async fn what_comes_live_begins_right_after_what_join_says_is_stored() {
     let mut joins = 0;
     while !writing.is_finished() {
         let mut reader = server.connect(1000 + joins, "reader").await;
-        reader.say(r#"{"type":"join","room":"busy","ref":"join"}"#).await;
+        reader
+            .say(r#"{"type":"join","room":"busy","ref":"join"}"#)
+            .await;
         // The acknowledgement and the first live message may come in either order.
         let (mut last_seq, mut first_live) = (None, None);
         while last_seq.is_none() || first_live.is_none() {
@@ -158,24 +187,54 @@ async fn histories_page_in_both_directions_without_a_hole() {
     let server = TestServer::with(|config| config.limits.rate_limit = 0).await;
     let mut ann = server.client("ann").await;
     for n in 1..=120 {
-        ann.send_room(if n % 2 == 0 { "even" } else { "odd" }, &n.to_string()).await;
+        ann.send_room(if n % 2 == 0 { "even" } else { "odd" }, &n.to_string())
+            .await;
     }
     let ids = |reply: &Value| -> Vec<i64> {
-        reply["data"].as_array().unwrap().iter().map(|m| m["id"].as_i64().unwrap()).collect()
+        reply["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m["id"].as_i64().unwrap())
+            .collect()
     };
-    let newest = ann.ask(json!({"type": "room_history", "room": "even"})).await;
-    assert_eq!(ids(&newest), (21..=120).filter(|n| n % 2 == 0).collect::<Vec<_>>());
+    let newest = ann
+        .ask(json!({"type": "room_history", "room": "even"}))
+        .await;
+    assert_eq!(
+        ids(&newest),
+        (21..=120).filter(|n| n % 2 == 0).collect::<Vec<_>>()
+    );
     assert_eq!(newest["hasMore"], true);
-    let older = ann.ask(json!({"type": "room_history", "room": "even", "before": 22, "limit": 50})).await;
-    assert_eq!(ids(&older), (1..=20).filter(|n| n % 2 == 0).collect::<Vec<_>>());
+    let older = ann
+        .ask(json!({"type": "room_history", "room": "even", "before": 22, "limit": 50}))
+        .await;
+    assert_eq!(
+        ids(&older),
+        (1..=20).filter(|n| n % 2 == 0).collect::<Vec<_>>()
+    );
     assert_eq!(older["hasMore"], false);
-    let after = ann.ask(json!({"type": "room_history", "room": "even", "after": 0, "limit": 3})).await;
-    assert_eq!((ids(&after), &after["hasMore"]), (vec![2, 4, 6], &json!(true)));
-    let end = ann.ask(json!({"type": "room_history", "room": "even", "after": 116, "limit": 2})).await;
-    assert_eq!((ids(&end), &end["hasMore"]), (vec![118, 120], &json!(false)));
-    let none = ann.ask(json!({"type": "room_history", "room": "nobody was here"})).await;
+    let after = ann
+        .ask(json!({"type": "room_history", "room": "even", "after": 0, "limit": 3}))
+        .await;
+    assert_eq!(
+        (ids(&after), &after["hasMore"]),
+        (vec![2, 4, 6], &json!(true))
+    );
+    let end = ann
+        .ask(json!({"type": "room_history", "room": "even", "after": 116, "limit": 2}))
+        .await;
+    assert_eq!(
+        (ids(&end), &end["hasMore"]),
+        (vec![118, 120], &json!(false))
+    );
+    let none = ann
+        .ask(json!({"type": "room_history", "room": "nobody was here"}))
+        .await;
     assert_eq!((ids(&none), &none["hasMore"]), (vec![], &json!(false)));
-    let clamped = ann.ask(json!({"type": "room_history", "room": "even", "limit": 9_007_199_254_740_993_i64})).await;
+    let clamped = ann
+        .ask(json!({"type": "room_history", "room": "even", "limit": 9_007_199_254_740_993_i64}))
+        .await;
     assert_eq!(ids(&clamped).len(), 60);
 }
 
@@ -188,12 +247,18 @@ async fn a_history_ends_at_its_limit_of_bytes() {
     for _ in 0..20 {
         ann.send_room("big", &content).await;
     }
-    ann.say(r#"{"type":"room_history","room":"big","limit":500}"#).await;
+    ann.say(r#"{"type":"room_history","room":"big","limit":500}"#)
+        .await;
     let text = ann.next_text().await;
     assert!(text.len() <= 512 * 1024, "{} bytes", text.len());
     let reply: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(reply["hasMore"], true);
-    let ids: Vec<i64> = reply["data"].as_array().unwrap().iter().map(|m| m["id"].as_i64().unwrap()).collect();
+    let ids: Vec<i64> = reply["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["id"].as_i64().unwrap())
+        .collect();
     assert_eq!(ids, (4..=20).collect::<Vec<_>>());
 }
 
@@ -215,7 +280,12 @@ async fn content_comes_back_byte_for_byte() {
         ann.send_room("general", text).await;
         assert_eq!(bob.next_message().await.content, text);
     }
-    let stored: Vec<String> = ann.room_history("general").await.into_iter().map(|seen| seen.content).collect();
+    let stored: Vec<String> = ann
+        .room_history("general")
+        .await
+        .into_iter()
+        .map(|seen| seen.content)
+        .collect();
     assert_eq!(stored, texts);
 }
 
@@ -232,7 +302,10 @@ async fn the_same_nonce_is_the_same_message() {
     for client in [&mut ann, &mut anns_phone] {
         let again = sent(&client.ask(send.clone()).await);
         assert!(again.duplicate);
-        assert_eq!((again.id, again.seq, &again.timestamp), (first.id, first.seq, &first.timestamp));
+        assert_eq!(
+            (again.id, again.seq, &again.timestamp),
+            (first.id, first.seq, &first.timestamp)
+        );
     }
     for other in [
         json!({"type": "message", "room": "general", "content": "twice", "nonce": "n"}),
@@ -240,10 +313,16 @@ async fn the_same_nonce_is_the_same_message() {
         json!({"type": "dm", "to": 2, "content": "once", "nonce": "n"}),
     ] {
         let error = ann.ask_in_vain(other).await;
-        assert_eq!((&error["code"], &error["field"]), (&json!("nonce_reused"), &json!("nonce")));
+        assert_eq!(
+            (&error["code"], &error["field"]),
+            (&json!("nonce_reused"), &json!("nonce"))
+        );
     }
     // A nonce is the sender's own.
-    bob.say(json!({"type": "message", "room": "general", "content": "bob's", "nonce": "n"}).to_string()).await;
+    bob.say(
+        json!({"type": "message", "room": "general", "content": "bob's", "nonce": "n"}).to_string(),
+    )
+    .await;
     assert_eq!(bob.next_message().await.id, first.id);
     let bobs = bob.next_message().await;
     assert_eq!((&*bobs.content, bobs.seq), ("bob's", 2));
@@ -281,7 +360,10 @@ async fn identity_is_the_tokens_whatever_the_frame_says() {
     )
     .await;
     let seen = bob.next_message().await;
-    assert_eq!((seen.from, &*seen.username, seen.id, seen.seq), (ann.user, "ann", 1, 1));
+    assert_eq!(
+        (seen.from, &*seen.username, seen.id, seen.seq),
+        (ann.user, "ann", 1, 1)
+    );
 }
 
 #[tokio::test]
@@ -314,6 +396,11 @@ async fn a_new_name_shows_everywhere_and_two_may_bear_one() {
     first.send_room("general", "one").await;
     second.send_room("general", "two").await;
     let mut renamed = server.connect(1, "samantha").await;
-    let names: Vec<String> = renamed.room_history("general").await.into_iter().map(|seen| seen.username).collect();
+    let names: Vec<String> = renamed
+        .room_history("general")
+        .await
+        .into_iter()
+        .map(|seen| seen.username)
+        .collect();
     assert_eq!(names, ["samantha", "sam"]);
 }

@@ -12,7 +12,11 @@ fn timeless(mut frame: Value) -> Value {
             Value::Object(map) => {
                 if let Some(time) = map.get_mut("timestamp") {
                     let text = time.as_str().unwrap();
-                    assert_eq!((text.len(), &text[23..]), (24, "Z"), "RFC 3339 in UTC with milliseconds: {text}");
+                    assert_eq!(
+                        (text.len(), &text[23..]),
+                        (24, "Z"),
+                        "RFC 3339 in UTC with milliseconds: {text}"
+                    );
                     *time = json!("…");
                 }
                 map.values_mut().for_each(take_out);
@@ -38,25 +42,35 @@ async fn the_five_requests_of_the_documents_get_the_five_replies() {
     user.say(r#"{ "type": "join", "room": "general" }"#).await;
     other.join("general").await;
 
-    user.say(r#"{ "type": "message", "room": "general", "content": "Hello!" }"#).await;
+    user.say(r#"{ "type": "message", "room": "general", "content": "Hello!" }"#)
+        .await;
     let message = json!({"id": 1, "fromUser": 123, "username": "user", "content": "Hello!", "timestamp": "…", "room": "general", "seq": 1});
     let frame = json!({"type": "message", "data": message});
     assert_eq!(timeless(user.next().await), frame);
     assert_eq!(timeless(other.next().await), frame);
 
-    other.say(r#"{ "type": "dm", "to": 123, "content": "Hello!" }"#).await;
+    other
+        .say(r#"{ "type": "dm", "to": 123, "content": "Hello!" }"#)
+        .await;
     let dm = json!({"id": 2, "fromUser": 456, "username": "other", "content": "Hello!", "timestamp": "…", "to": 123, "seq": 1});
-    assert_eq!(timeless(user.next().await), json!({"type": "dm", "data": dm}));
+    assert_eq!(
+        timeless(user.next().await),
+        json!({"type": "dm", "data": dm})
+    );
 
-    user.say(r#"{ "type": "room_history", "room": "general", "limit": 50 }"#).await;
-    let history = json!({"type": "room_history", "data": [message], "room": "general", "hasMore": false});
+    user.say(r#"{ "type": "room_history", "room": "general", "limit": 50 }"#)
+        .await;
+    let history =
+        json!({"type": "room_history", "data": [message], "room": "general", "hasMore": false});
     assert_eq!(timeless(user.next().await), history);
 
-    user.say(r#"{ "type": "dm_history", "with": 456, "limit": 50 }"#).await;
+    user.say(r#"{ "type": "dm_history", "with": 456, "limit": 50 }"#)
+        .await;
     let history = json!({"type": "dm_history", "data": [dm], "with": 456, "hasMore": false});
     assert_eq!(timeless(user.next().await), history);
 
-    user.say(r#"{ "type": "dm", "to": 999, "content": "Hello!" }"#).await;
+    user.say(r#"{ "type": "dm", "to": 999, "content": "Hello!" }"#)
+        .await;
     let error = user.next().await;
     assert_eq!(error["type"], "error");
     assert_eq!(error["message"], error["data"]["message"]);
@@ -69,14 +83,18 @@ async fn the_five_requests_of_the_documents_get_the_five_replies() {
 async fn fields_stand_in_the_order_of_the_documents() {
     let (_server, mut user, mut other) = two_users().await;
     other.join("general").await;
-    user.say(r#"{"type":"message","room":"general","content":"a \"b\" \u00e9\n","nonce":"n-1"}"#).await;
+    user.say(r#"{"type":"message","room":"general","content":"a \"b\" \u00e9\n","nonce":"n-1"}"#)
+        .await;
     let text = other.next_text().await;
     let (before, after) = text.split_once(r#""timestamp":""#).unwrap();
     assert_eq!(
         before,
         r#"{"type":"message","data":{"id":1,"fromUser":123,"username":"user","content":"a \"b\" é\n","#
     );
-    assert_eq!(&after[24..], r#"","room":"general","seq":1,"nonce":"n-1"}}"#);
+    assert_eq!(
+        &after[24..],
+        r#"","room":"general","seq":1,"nonce":"n-1"}}"#
+    );
 }
 
 #[tokio::test]
@@ -97,9 +115,19 @@ async fn a_client_that_gives_no_ref_is_sent_nothing_that_the_documents_do_not_kn
 #[tokio::test]
 async fn every_reply_echoes_the_ref_as_it_was_given() {
     let (_server, mut user, _other) = two_users().await;
-    for reference in [json!("a string"), json!(""), json!(7), json!(-7), json!(i64::MAX)] {
-        user.say(json!({"type": "ping", "ref": reference}).to_string()).await;
-        assert_eq!(user.next().await, json!({"type": "pong", "data": {}, "ref": reference}));
+    for reference in [
+        json!("a string"),
+        json!(""),
+        json!(7),
+        json!(-7),
+        json!(i64::MAX),
+    ] {
+        user.say(json!({"type": "ping", "ref": reference}).to_string())
+            .await;
+        assert_eq!(
+            user.next().await,
+            json!({"type": "pong", "data": {}, "ref": reference})
+        );
     }
     user.say(r#"{"type":"ping","ref":null}"#).await;
     assert_eq!(user.next().await, json!({"type": "pong", "data": {}}));
@@ -111,13 +139,25 @@ async fn every_reply_echoes_the_ref_as_it_was_given() {
 async fn acknowledgements_say_where_the_message_stands() {
     let (_server, mut user, _other) = two_users().await;
     let joined = user.ask(json!({"type": "join", "room": "general"})).await;
-    assert_eq!(joined["data"], json!({"room": "general", "status": "ok", "lastId": 0, "lastSeq": 0}));
-    user.say(r#"{"type":"message","room":"side","content":"x","nonce":"n","ref":1}"#).await;
-    let sent = json!({"room": "side", "status": "ok", "id": 1, "seq": 1, "timestamp": "…", "nonce": "n"});
-    assert_eq!(timeless(user.next().await), json!({"type": "message_sent", "data": sent, "ref": 1}));
-    user.say(r#"{"type":"dm","to":456,"content":"x","ref":2}"#).await;
+    assert_eq!(
+        joined["data"],
+        json!({"room": "general", "status": "ok", "lastId": 0, "lastSeq": 0})
+    );
+    user.say(r#"{"type":"message","room":"side","content":"x","nonce":"n","ref":1}"#)
+        .await;
+    let sent =
+        json!({"room": "side", "status": "ok", "id": 1, "seq": 1, "timestamp": "…", "nonce": "n"});
+    assert_eq!(
+        timeless(user.next().await),
+        json!({"type": "message_sent", "data": sent, "ref": 1})
+    );
+    user.say(r#"{"type":"dm","to":456,"content":"x","ref":2}"#)
+        .await;
     let sent = json!({"to": 456, "status": "ok", "id": 2, "seq": 1, "timestamp": "…"});
-    assert_eq!(timeless(user.next().await), json!({"type": "dm_sent", "data": sent, "ref": 2}));
+    assert_eq!(
+        timeless(user.next().await),
+        json!({"type": "dm_sent", "data": sent, "ref": 2})
+    );
     let left = user.ask(json!({"type": "leave", "room": "general"})).await;
     assert_eq!(left["data"], json!({"room": "general", "status": "ok"}));
     assert_eq!(user.join("side").await, (1, 1));
@@ -131,8 +171,14 @@ async fn hello_is_answered_with_who_i_am_and_what_holds_here() {
     assert_eq!(welcome["type"], "welcome");
     let data = &welcome["data"];
     assert_eq!(data["userId"], 123);
-    assert_eq!((&data["username"], &data["role"]), (&json!("user"), &json!("user")));
-    assert_eq!(data["server"], concat!("chat-server/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        (&data["username"], &data["role"]),
+        (&json!("user"), &json!("user"))
+    );
+    assert_eq!(
+        data["server"],
+        concat!("chat-server/", env!("CARGO_PKG_VERSION"))
+    );
     assert_eq!(data["epoch"].as_str().unwrap().len(), 16);
     assert!(data["lastId"].as_i64().unwrap() <= 1);
     let limits = json!({

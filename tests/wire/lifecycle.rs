@@ -27,7 +27,9 @@ async fn a_newer_token_takes_the_place_of_the_one_in_force() {
     let server = TestServer::start().await;
     let mut ann = connected_with(&server, &token(1, "ann", 2)).await;
     let exp = now() + 3600;
-    let reply = ann.ask(json!({"type": "auth", "token": token(1, "ann", 3600)})).await;
+    let reply = ann
+        .ask(json!({"type": "auth", "token": token(1, "ann", 3600)}))
+        .await;
     assert_eq!(reply["type"], "auth_ack");
     assert!((reply["data"]["exp"].as_i64().unwrap() - exp).abs() <= 1);
     // Another connection with the old token's life ends; this one goes on after that.
@@ -46,7 +48,10 @@ async fn a_bad_token_or_another_users_changes_nothing() {
         ("garbage".into(), "unauthorized"),
     ] {
         let error = ann.ask_in_vain(json!({"type": "auth", "token": bad})).await;
-        assert_eq!((&error["code"], &error["field"]), (&json!(code), &json!("token")));
+        assert_eq!(
+            (&error["code"], &error["field"]),
+            (&json!(code), &json!("token"))
+        );
     }
     assert_eq!(ann.ask(json!({"type": "hello"})).await["data"]["userId"], 1);
 }
@@ -63,7 +68,10 @@ async fn a_quiet_connection_is_pinged_and_a_silent_one_is_closed() {
     // Nobody reads this one's socket, so nobody answers for it.
     let mut dead = server.client("dead").await;
     for _ in 0..5 {
-        assert!(matches!(quiet.next_event().await, Some(Ok(Message::Ping(_)))));
+        assert!(matches!(
+            quiet.next_event().await,
+            Some(Ok(Message::Ping(_)))
+        ));
     }
     quiet.ping().await;
     assert_eq!(dead.close_code_unanswered().await, 1013);
@@ -98,7 +106,9 @@ async fn a_client_that_asks_and_does_not_read_is_not_asked_to_wait_by_the_others
     }
     // 200 histories of half a megabyte each: a server that queued them all would hold 100 MB.
     for _ in 0..200 {
-        greedy.say(r#"{"type":"room_history","room":"general","limit":500}"#).await;
+        greedy
+            .say(r#"{"type":"room_history","room":"general","limit":500}"#)
+            .await;
     }
     ann.ping().await;
     for _ in 0..200 {
@@ -112,11 +122,17 @@ async fn a_server_that_stops_acknowledges_what_it_took_and_closes_with_1001() {
     let server = TestServer::start().await;
     let [mut ann, mut bob] = server.clients(["ann", "bob"]).await;
     bob.join("general").await;
-    ann.say(r#"{"type":"message","room":"general","content":"last words","ref":1}"#).await;
+    ann.say(r#"{"type":"message","room":"general","content":"last words","ref":1}"#)
+        .await;
     let acked = ann.next().await["data"]["id"].as_i64().unwrap();
-    let (folder, ann_code, bob_code) = tokio::join!(server.stop(), ann.close_code(), bob.close_code());
+    let (folder, ann_code, bob_code) =
+        tokio::join!(server.stop(), ann.close_code(), bob.close_code());
     assert_eq!((ann_code, bob_code), (1001, 1001));
-    let wal = folder.path().join("chat.db-wal").metadata().map_or(0, |wal| wal.len());
+    let wal = folder
+        .path()
+        .join("chat.db-wal")
+        .metadata()
+        .map_or(0, |wal| wal.len());
     assert_eq!(wal, 0, "the file alone holds everything");
     let server = TestServer::in_folder(folder, |_| {}).await;
     let mut ann = server.connect(1, "ann").await;
@@ -149,7 +165,10 @@ async fn connections_beyond_the_limit_are_told_to_come_back() {
     let server = TestServer::with(|config| config.limits.max_connections = 2).await;
     let [ann, mut bob] = server.clients(["ann", "bob"]).await;
     let refused = http::get(server.address, "/healthz").await;
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (503, Some("1"))
+    );
     bob.ping().await;
     ann.close().await;
     let back = async {
@@ -177,9 +196,20 @@ async fn metrics_are_for_this_machine() {
     ann.ask_in_vain(json!({"type": "nonsense"})).await;
     let metrics = http::get(server.address, "/metrics").await;
     assert_eq!(metrics.status, 200);
-    for line in ["chat_connections 1", "chat_messages_stored_total 1", r#"chat_errors_total{code="unknown_type"} 1"#] {
-        assert!(metrics.body.lines().any(|found| found == line), "{line} in\n{}", metrics.body);
+    for line in [
+        "chat_connections 1",
+        "chat_messages_stored_total 1",
+        r#"chat_errors_total{code="unknown_type"} 1"#,
+    ] {
+        assert!(
+            metrics.body.lines().any(|found| found == line),
+            "{line} in\n{}",
+            metrics.body
+        );
     }
     assert!(!metrics.body.contains("counted") && !metrics.body.contains("general"));
-    assert_eq!(http::get(server.address, "/readyz").await.json(), json!({"status": "ready"}));
+    assert_eq!(
+        http::get(server.address, "/readyz").await.json(),
+        json!({"status": "ready"})
+    );
 }

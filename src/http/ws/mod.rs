@@ -55,13 +55,21 @@ pub struct SocketLimits {
 }
 
 /// `GET /`: the page, or a socket if that is asked for.
-pub(super) async fn page_or_socket(app: State<Arc<App>>, peer: Extension<Peer>, request: Request) -> Response {
+pub(super) async fn page_or_socket(
+    app: State<Arc<App>>,
+    peer: Extension<Peer>,
+    request: Request,
+) -> Response {
     if asks_for_socket(&request) {
         return socket(app, peer, request).await;
     }
     match request.method().as_str() {
         "GET" | "HEAD" => assets::page(request.headers()),
-        _ => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response(),
+        _ => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            [(header::ALLOW, "GET, HEAD")],
+        )
+            .into_response(),
     }
 }
 
@@ -73,12 +81,22 @@ pub(super) async fn socket(
 ) -> Response {
     if !asks_for_socket(&request) {
         // RFC 9110 section 15.5.22.
-        let reject = Reject::invalid("upgrade", "this path speaks WebSocket: send Upgrade: websocket; the page is at /");
-        let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
+        let reject = Reject::invalid(
+            "upgrade",
+            "this path speaks WebSocket: send Upgrade: websocket; the page is at /",
+        );
+        let headers = [
+            (header::UPGRADE, "websocket"),
+            (header::CONNECTION, "upgrade"),
+        ];
         return (StatusCode::UPGRADE_REQUIRED, headers, error::body(&reject)).into_response();
     }
     match admit(&app, request).await {
-        Ok(Admitted { response, identity, upgrade }) => {
+        Ok(Admitted {
+            response,
+            identity,
+            upgrade,
+        }) => {
             app.tasks.spawn(serve(app.clone(), upgrade, identity, peer));
             response
         }
@@ -105,14 +123,21 @@ async fn admit(app: &App, mut request: Request) -> Result<Admitted, Reject> {
     let user_id = identity.user.get();
     tracing::info!(user_id, "🔐 Authentification réussie");
     let response = create_response_with_body(&request, Body::empty);
-    let mut response = response.map_err(|fault| Reject::invalid("upgrade", format!("no WebSocket handshake: {fault}")))?;
+    let mut response = response
+        .map_err(|fault| Reject::invalid("upgrade", format!("no WebSocket handshake: {fault}")))?;
     if token::subprotocols(request.headers()).any(|name| name == token::SUBPROTOCOL) {
         let selected = HeaderValue::from_static(token::SUBPROTOCOL);
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, selected);
+        response
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_PROTOCOL, selected);
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tracing::info!(user_id, "✅ Connexion WS autorisée");
-    Ok(Admitted { response, identity, upgrade })
+    Ok(Admitted {
+        response,
+        identity,
+        upgrade,
+    })
 }
 
 /// From the accepted handshake to the closed socket.
@@ -129,7 +154,12 @@ async fn serve(app: Arc<App>, upgrade: OnUpgrade, identity: Identity, peer: Peer
     match end {
         End::Close(code) => {
             app.metrics.closed(code);
-            tracing::info!(user_id, code = code.code(), reason = code.reason(), "connection closed by the server");
+            tracing::info!(
+                user_id,
+                code = code.code(),
+                reason = code.reason(),
+                "connection closed by the server"
+            );
         }
         End::Finish => tracing::info!(user_id, "connection closed by the client"),
     }
@@ -145,9 +175,12 @@ async fn converse(app: &App, upgraded: Upgraded, identity: Identity) -> End {
     let (read, write) = parts.io.into_inner().into_split();
     let outbox = Arc::new(Outbox::new(limits.outbox_bytes));
     let presence = app.hub.connect(identity.user, outbox.clone());
-    let pump = app.tasks.spawn(pump::run(write, outbox.clone(), limits.stall));
+    let pump = app
+        .tasks
+        .spawn(pump::run(write, outbox.clone(), limits.stall));
     let tap = Tap::new(read, parts.read_buf, outbox.clone());
-    let mut socket = WebSocketStream::from_raw_socket(tap, Role::Server, Some(config(limits))).await;
+    let mut socket =
+        WebSocketStream::from_raw_socket(tap, Role::Server, Some(config(limits))).await;
     let session = Session::new(app.sessions.clone(), identity, presence, outbox.clone());
     let end = session.run(events(&mut socket)).await;
     outbox.end(end);
@@ -170,16 +203,17 @@ fn config(limits: SocketLimits) -> WebSocketConfig {
 
 /// What the socket says, in the session's words. Ends when the peer has closed or is gone.
 fn events(socket: &mut WebSocketStream<Tap>) -> impl Stream<Item = Event<Utf8Bytes>> + '_ {
-    socket.map(|message| match message {
-        Ok(Message::Text(text)) => Some(Some(Event::Text(text))),
-        Ok(Message::Binary(_)) => Some(Some(Event::Violation(CloseCode::Binary))),
-        Ok(Message::Ping(_) | Message::Pong(_)) => Some(Some(Event::Alive)),
-        // The answer to a close is written when the stream is asked once more.
-        Ok(Message::Close(_) | Message::Frame(_)) => Some(None),
-        Err(error) => violation(&error).map(|code| Some(Event::Violation(code))),
-    })
-    .take_while(|event| ready(event.is_some()))
-    .filter_map(|event| ready(event.flatten()))
+    socket
+        .map(|message| match message {
+            Ok(Message::Text(text)) => Some(Some(Event::Text(text))),
+            Ok(Message::Binary(_)) => Some(Some(Event::Violation(CloseCode::Binary))),
+            Ok(Message::Ping(_) | Message::Pong(_)) => Some(Some(Event::Alive)),
+            // The answer to a close is written when the stream is asked once more.
+            Ok(Message::Close(_) | Message::Frame(_)) => Some(None),
+            Err(error) => violation(&error).map(|code| Some(Event::Violation(code))),
+        })
+        .take_while(|event| ready(event.is_some()))
+        .filter_map(|event| ready(event.flatten()))
 }
 
 /// Which rule was broken; `None` when the connection merely ended.
@@ -192,4 +226,3 @@ fn violation(error: &SocketError) -> Option<CloseCode> {
         _ => None,
     }
 }
-

@@ -44,11 +44,13 @@ async fn write_all(
     while !batch.is_empty() {
         match write_some(socket, batch) {
             Ok(written) => outbox.written(written),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match timeout(stall, socket.writable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(End::Finish),
-                Err(_) => return Err(End::Close(CloseCode::TooSlow)),
-            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                match timeout(stall, socket.writable()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(End::Finish),
+                    Err(_) => return Err(End::Close(CloseCode::TooSlow)),
+                }
+            }
             Err(_) => return Err(End::Finish),
         }
     }

@@ -25,7 +25,11 @@ pub(super) struct Tap {
 
 impl Tap {
     pub(super) fn new(socket: OwnedReadHalf, leftover: Bytes, outbox: Arc<Outbox>) -> Self {
-        Self { socket, leftover, outbox }
+        Self {
+            socket,
+            leftover,
+            outbox,
+        }
     }
 
     /// Reads and forgets until the peer has closed.
@@ -36,7 +40,11 @@ impl Tap {
 }
 
 impl AsyncRead for Tap {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.leftover.is_empty() {
             let count = buf.remaining().min(self.leftover.len());
             buf.put_slice(&self.leftover.split_to(count));
@@ -48,7 +56,11 @@ impl AsyncRead for Tap {
 
 impl AsyncWrite for Tap {
     /// Takes whole control frames: tungstenite flushes after each and this never takes less than it is given.
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.outbox.reply(Frame::encoded(bytes));
         Poll::Ready(Ok(bytes.len()))
     }

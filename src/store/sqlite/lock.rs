@@ -33,7 +33,10 @@ impl FileLock {
         let database = real_name(path)?;
         refuse_second_name(&database)?;
         let lock_path = companion(&database, "lock");
-        let denied = |source| OpenError::NotWritable { path: lock_path.clone(), source };
+        let denied = |source| OpenError::NotWritable {
+            path: lock_path.clone(),
+            source,
+        };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
@@ -44,27 +47,46 @@ impl FileLock {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
-                return Err(OpenError::Locked { path: database, holder: holder.trim().to_owned() });
+                return Err(OpenError::Locked {
+                    path: database,
+                    holder: holder.trim().to_owned(),
+                });
             }
             Err(TryLockError::Error(source)) => return Err(denied(source)),
         }
         // The process id is for the person who finds the file locked; a disk that is full does not stop the server.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { database, _file: file })
+        let _ = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Self {
+            database,
+            _file: file,
+        })
     }
 }
 
 /// The file's one name, through all symbolic links.
 pub(super) fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
     if let Ok(existing) = path.canonicalize() {
-        return if existing.is_dir() { Err(OpenError::IsFolder(existing)) } else { Ok(existing) };
+        return if existing.is_dir() {
+            Err(OpenError::IsFolder(existing))
+        } else {
+            Ok(existing)
+        };
     }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let name = path.file_name().ok_or_else(|| OpenError::IsFolder(path.to_owned()))?;
-    let folder = folder.canonicalize().map_err(|source| OpenError::NoFolder { path: folder.to_owned(), source })?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| OpenError::IsFolder(path.to_owned()))?;
+    let folder = folder
+        .canonicalize()
+        .map_err(|source| OpenError::NoFolder {
+            path: folder.to_owned(),
+            source,
+        })?;
     Ok(folder.join(name))
 }
 

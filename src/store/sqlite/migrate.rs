@@ -16,26 +16,47 @@ pub const SCHEMA_VERSION: i32 = 1;
 const STEPS: [&str; SCHEMA_VERSION as usize - 1] = [];
 
 /// Brings the open file from version `from` to [`SCHEMA_VERSION`].
-pub(super) fn migrate(connection: &mut Connection, database: &Path, from: i32) -> Result<(), OpenError> {
+pub(super) fn migrate(
+    connection: &mut Connection,
+    database: &Path,
+    from: i32,
+) -> Result<(), OpenError> {
     run(connection, database, from, &STEPS)
 }
 
-fn run(connection: &mut Connection, database: &Path, from: i32, steps: &[&str]) -> Result<(), OpenError> {
+fn run(
+    connection: &mut Connection,
+    database: &Path,
+    from: i32,
+    steps: &[&str],
+) -> Result<(), OpenError> {
     let done = usize::try_from(from - 1).unwrap_or(0);
-    let Some(todo) = steps.get(done..).filter(|todo| !todo.is_empty()) else { return Ok(()) };
+    let Some(todo) = steps.get(done..).filter(|todo| !todo.is_empty()) else {
+        return Ok(());
+    };
     let copy = companion(database, &format!("v{from}-copy"));
-    let failed = |source| OpenError::Migration { path: database.to_owned(), copy: copy.clone(), source };
+    let failed = |source| OpenError::Migration {
+        path: database.to_owned(),
+        copy: copy.clone(),
+        source,
+    };
     copy_file(connection, &copy).map_err(failed)?;
     tracing::info!(from, to = from as usize + todo.len(), copy = %copy.display(), "migrating the database");
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
     for step in todo {
         transaction.execute_batch(step).map_err(failed)?;
     }
     let reached = i32::try_from(steps.len() + 1).unwrap_or(i32::MAX);
-    transaction.pragma_update(None, "user_version", reached).map_err(failed)?;
+    transaction
+        .pragma_update(None, "user_version", reached)
+        .map_err(failed)?;
     transaction.commit().map_err(failed)?;
     // Into the file itself at once, so that its header tells its version to whoever reads only that.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)
+    connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .map_err(failed)
 }
 
 /// A whole copy under `target`; one that a broken attempt left behind is made again.
@@ -65,12 +86,19 @@ mod tests {
         let path = folder.path().join("chat.db");
         let connection = Connection::open(&path).unwrap();
         connection.execute_batch(SCHEMA).unwrap();
-        connection.execute("INSERT INTO rooms (name, created_at) VALUES ('kept', 0)", []).unwrap();
+        connection
+            .execute(
+                "INSERT INTO rooms (name, created_at) VALUES ('kept', 0)",
+                [],
+            )
+            .unwrap();
         (folder, path, connection)
     }
 
     fn version(connection: &Connection) -> i32 {
-        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+        connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap()
     }
 
     #[test]
@@ -81,20 +109,32 @@ mod tests {
     #[test]
     fn steps_run_in_order_after_a_copy_and_keep_the_rows() {
         let (_folder, path, mut connection) = at_version_1();
-        let steps = ["ALTER TABLE rooms ADD COLUMN topic TEXT", "UPDATE rooms SET topic = 'new'"];
+        let steps = [
+            "ALTER TABLE rooms ADD COLUMN topic TEXT",
+            "UPDATE rooms SET topic = 'new'",
+        ];
         run(&mut connection, &path, 1, &steps).unwrap();
         assert_eq!(version(&connection), 3);
-        let topic: String = connection.query_row("SELECT topic FROM rooms", [], |row| row.get(0)).unwrap();
+        let topic: String = connection
+            .query_row("SELECT topic FROM rooms", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(topic, "new");
         let copy = Connection::open(companion(&path, "v1-copy")).unwrap();
         assert_eq!(version(&copy), 1);
-        assert_eq!(copy.query_row("SELECT name FROM rooms", [], |row| row.get::<_, String>(0)).unwrap(), "kept");
+        assert_eq!(
+            copy.query_row("SELECT name FROM rooms", [], |row| row.get::<_, String>(0))
+                .unwrap(),
+            "kept"
+        );
     }
 
     #[test]
     fn a_step_that_fails_leaves_everything_as_it_was() {
         let (_folder, path, mut connection) = at_version_1();
-        let steps = ["ALTER TABLE rooms ADD COLUMN topic TEXT", "no such statement"];
+        let steps = [
+            "ALTER TABLE rooms ADD COLUMN topic TEXT",
+            "no such statement",
+        ];
         run(&mut connection, &path, 1, &steps).unwrap_err();
         assert_eq!(version(&connection), 1);
         connection.prepare("SELECT topic FROM rooms").unwrap_err();

@@ -7,6 +7,7 @@ mod lock;
 mod migrate;
 mod open;
 mod reader;
+mod refusal;
 mod statements;
 mod writer;
 
@@ -16,11 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use lock::{FileLock, companion};
 pub use migrate::SCHEMA_VERSION;
-pub use open::{Mode, OpenError, remembered_mode};
+pub use open::remembered_mode;
+pub use refusal::{Mode, OpenError};
 
 use super::{
-    Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page, Receipt, Scope,
-    StoreError, User, feed,
+    Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page,
+    Receipt, Scope, StoreError, User, feed,
 };
 use crate::protocol::{Ack, Cursor, RoomName, UserId, Username, Window};
 use reader::Readers;
@@ -71,33 +73,61 @@ impl SqliteStore {
     /// Opens the file, making or migrating it if need be, and starts its writer. Blocks: not for an async thread.
     ///
     /// The file is left as it was when it belongs to something else, to a newer version or to the other mode.
-    pub fn open(options: &Options, counters: Counters) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
+    pub fn open(
+        options: &Options,
+        counters: Counters,
+    ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
         let (connection, lock, epoch) = open::open(options)?;
         let (feed_sender, feed) = feed(options.feed_batches);
         let (jobs, line) = mpsc::channel(options.write_queue);
         let readers = Readers::open(&lock.database, options.readers, options.patience)?;
-        let writer = Writer::new(connection, lock.database.clone(), line, feed_sender, options.batch_max, counters);
+        let writer = Writer::new(
+            connection,
+            lock.database.clone(),
+            line,
+            feed_sender,
+            options.batch_max,
+            counters,
+        );
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || writer.run())
             .map_err(OpenError::Thread)?;
-        let handle = WriterHandle { jobs: jobs.clone(), thread, lock };
-        Ok((Self { jobs, readers, epoch, patience: options.patience }, feed, handle))
+        let handle = WriterHandle {
+            jobs: jobs.clone(),
+            thread,
+            lock,
+        };
+        Ok((
+            Self {
+                jobs,
+                readers,
+                epoch,
+                patience: options.patience,
+            },
+            feed,
+            handle,
+        ))
     }
 
     /// Puts a job in line and waits for its answer.
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.enqueue(job(reply)).await?;
-        answer.await.unwrap_or_else(|_| Err(StoreError::Uncertain("the writer ended".into())))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Uncertain("the writer ended".into())))
     }
 
     async fn enqueue(&self, job: Job) -> Result<(), StoreError> {
         use mpsc::error::SendTimeoutError::{Closed, Timeout};
-        self.jobs.send_timeout(job, self.patience).await.map_err(|error| match error {
-            Timeout(_) => StoreError::Unavailable("the write queue is full"),
-            Closed(_) => StoreError::Unavailable("the writer has stopped"),
-        })
+        self.jobs
+            .send_timeout(job, self.patience)
+            .await
+            .map_err(|error| match error {
+                Timeout(_) => StoreError::Unavailable("the write queue is full"),
+                Closed(_) => StoreError::Unavailable("the writer has stopped"),
+            })
     }
 }
 
@@ -134,8 +164,16 @@ impl Messages for SqliteStore {
         })
     }
 
-    fn read(&self, scope: Scope, window: Window, max_bytes: usize) -> Answer<'_, Result<Page, StoreError>> {
-        Box::pin(self.readers.run(move |connection| reader::page(connection, &scope, window, max_bytes)))
+    fn read(
+        &self,
+        scope: Scope,
+        window: Window,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Page, StoreError>> {
+        Box::pin(
+            self.readers
+                .run(move |connection| reader::page(connection, &scope, window, max_bytes)),
+        )
     }
 
     fn latest_id(&self) -> Answer<'_, Result<Cursor, StoreError>> {
@@ -149,23 +187,40 @@ impl Messages for SqliteStore {
 
 impl Directory for SqliteStore {
     fn user(&self, id: UserId) -> Answer<'_, Result<Option<User>, StoreError>> {
-        Box::pin(self.readers.run(move |connection| reader::user(connection, id)))
+        Box::pin(
+            self.readers
+                .run(move |connection| reader::user(connection, id)),
+        )
     }
 
     fn see_user(&self, id: UserId, username: Username) -> Answer<'_, Result<User, StoreError>> {
-        Box::pin(self.ask(move |reply| Job::SeeUser { id, username, reply }))
+        Box::pin(self.ask(move |reply| Job::SeeUser {
+            id,
+            username,
+            reply,
+        }))
     }
 
     fn room_exists(&self, room: RoomName) -> Answer<'_, Result<bool, StoreError>> {
-        Box::pin(self.readers.run(move |connection| reader::room_exists(connection, &room)))
+        Box::pin(
+            self.readers
+                .run(move |connection| reader::room_exists(connection, &room)),
+        )
     }
 
     fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
-        Box::pin(self.ask(move |reply| Job::CreateRoom { room, max_rooms, reply }))
+        Box::pin(self.ask(move |reply| Job::CreateRoom {
+            room,
+            max_rooms,
+            reply,
+        }))
     }
 
     fn account(&self, name: Username) -> Answer<'_, Result<Option<Account>, StoreError>> {
-        Box::pin(self.readers.run(move |connection| reader::account(connection, &name)))
+        Box::pin(
+            self.readers
+                .run(move |connection| reader::account(connection, &name)),
+        )
     }
 
     fn create_account(&self, account: NewAccount) -> Answer<'_, Result<Option<User>, StoreError>> {

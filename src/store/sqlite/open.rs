@@ -3,129 +3,12 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use super::{FileLock, OLDEST_SQLITE, Options, companion, migrate};
-
-/// Who hands out user ids, and so whose history the file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A backend, by the tokens it signs.
-    Integrated,
-    /// The built-in accounts.
-    Standalone,
-}
-
-impl Mode {
-    /// The word in the `log` table.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Integrated => "integrated",
-            Self::Standalone => "standalone",
-        }
-    }
-
-    fn parse(text: &str) -> Self {
-        if text == "integrated" { Self::Integrated } else { Self::Standalone }
-    }
-}
-
-/// Why the file cannot be served, for the operator: each says which flag to change, or what else to do.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder of the file.
-    #[error("the folder {path:?} of --db cannot be opened: {source}; make it, or give another path to --db")]
-    NoFolder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's word.
-        source: io::Error,
-    },
-    /// A folder where a file is meant.
-    #[error("--db {0:?} is a folder; give the path of a file in it, such as chat.db")]
-    IsFolder(PathBuf),
-    /// No permission.
-    #[error("{path:?} cannot be written: {source}; give this user write permission on it and its folder, or another path to --db")]
-    NotWritable {
-        /// The file.
-        path: PathBuf,
-        /// The system's word.
-        source: io::Error,
-    },
-    /// Another process serves it.
-    #[error("{path:?} is in use by another chat-server (process {holder}); stop that one, or give another path to --db")]
-    Locked {
-        /// The file.
-        path: PathBuf,
-        /// Its process id.
-        holder: String,
-    },
-    /// Two names for one file.
-    #[error("{0:?} has a second name (a hard link), under which SQLite would not find its write-ahead log; remove one of the names, or give a copy to --db")]
-    HardLinked(PathBuf),
-    /// Something else's file.
-    #[error("{path:?} is not a chat-server database ({what}); it was not touched: give another path to --db")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        what: &'static str,
-    },
-    /// Written by a later version.
-    #[error("{path:?} has schema version {found}, and this chat-server knows up to {known}; it was not touched: use a newer chat-server, or give another path to --db")]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i32,
-        /// Ours.
-        known: i32,
-    },
-    /// The other mode's history.
-    #[error("{path:?} holds the history of {found} mode, and this start is in {asked} mode ({why}); {fix}. To go on all the same, add --switch-mode", found = .found.as_str(), asked = .asked.as_str())]
-    OtherMode {
-        /// The file.
-        path: PathBuf,
-        /// What it remembers.
-        found: Mode,
-        /// What was asked for.
-        asked: Mode,
-        /// What could go wrong.
-        why: &'static str,
-        /// What to do.
-        fix: &'static str,
-    },
-    /// Damage, or a disk that fails.
-    #[error("{path:?} cannot be opened: {source}; if it is damaged, restore a backup: nothing was deleted")]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's word.
-        source: rusqlite::Error,
-    },
-    /// A migration that failed.
-    #[error("{path:?} could not be migrated: {source}; it is as it was, and a copy may lie in {copy:?}")]
-    Migration {
-        /// The file.
-        path: PathBuf,
-        /// Its copy.
-        copy: PathBuf,
-        /// SQLite's word.
-        source: rusqlite::Error,
-    },
-    /// A SQLite with a known way to lose data.
-    #[error("SQLite {0} can corrupt a database in WAL mode; build chat-server with its bundled SQLite, 3.51.3 or newer")]
-    OldSqlite(&'static str),
-    /// The operating system gave no thread.
-    #[error("the writer thread could not be started: {0}; raise the limit on processes (ulimit -u)")]
-    Thread(io::Error),
-    /// The read connections.
-    #[error("the database could not be opened for reading: {0}")]
-    Readers(String),
-}
+use super::{FileLock, Mode, OLDEST_SQLITE, OpenError, Options, companion, migrate};
 
 /// The connection for the writer, the lock, and the epoch.
 pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), OpenError> {
@@ -145,12 +28,21 @@ pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), 
             judge_mode(&path, found, options)?;
             enter_wal(&connection).map_err(broken)?;
             migrate::migrate(&mut connection, &path, version)?;
-            connection.execute("UPDATE log SET mode = ?1 WHERE mode <> ?1", [options.mode.as_str()]).map_err(broken)?;
+            connection
+                .execute(
+                    "UPDATE log SET mode = ?1 WHERE mode <> ?1",
+                    [options.mode.as_str()],
+                )
+                .map_err(broken)?;
         }
     }
     enter_wal(&connection).map_err(broken)?;
-    let epoch = connection.query_row("SELECT epoch FROM log", [], |row| row.get(0)).map_err(broken)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(broken)?;
+    let epoch = connection
+        .query_row("SELECT epoch FROM log", [], |row| row.get(0))
+        .map_err(broken)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(broken)?;
     Ok((connection, lock, epoch))
 }
 
@@ -174,23 +66,37 @@ pub fn remembered_mode(path: &Path) -> Option<Mode> {
 /// and refuses what they already show to be foreign or newer, before SQLite opens, and perhaps changes, anything.
 fn judge_header(path: &Path) -> Result<(), OpenError> {
     let mut header = [0; 100];
-    let foreign = |what| Err(OpenError::Foreign { path: path.to_owned(), what });
+    let foreign = |what| {
+        Err(OpenError::Foreign {
+            path: path.to_owned(),
+            what,
+        })
+    };
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(OpenError::NotWritable { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(OpenError::NotWritable {
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
         let wal = companion(path, "wal").metadata();
         return match wal.is_ok_and(|wal| wal.len() > 0) {
-            true => foreign("it is empty, and yet a write-ahead log lies beside it: was it cut off?"),
+            true => {
+                foreign("it is empty, and yet a write-ahead log lies beside it: was it cut off?")
+            }
             false => Ok(()),
         };
     }
     if file.read_exact(&mut header).is_err() || header[..16] != *b"SQLite format 3\0" {
         return foreign("it does not begin like a SQLite file");
     }
-    let field = |at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let field = |at: usize| {
+        i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
     judge_tags(path, field(68), field(60))
 }
 
@@ -198,11 +104,16 @@ fn judge_header(path: &Path) -> Result<(), OpenError> {
 fn judge_tags(path: &Path, application_id: i32, version: i32) -> Result<(), OpenError> {
     match application_id {
         0 if version == 0 => Ok(()),
-        APPLICATION_ID if version > migrate::SCHEMA_VERSION => {
-            Err(OpenError::Newer { path: path.to_owned(), found: version, known: migrate::SCHEMA_VERSION })
-        }
+        APPLICATION_ID if version > migrate::SCHEMA_VERSION => Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: version,
+            known: migrate::SCHEMA_VERSION,
+        }),
         APPLICATION_ID => Ok(()),
-        _ => Err(OpenError::Foreign { path: path.to_owned(), what: "another program's SQLite database" }),
+        _ => Err(OpenError::Foreign {
+            path: path.to_owned(),
+            what: "another program's SQLite database",
+        }),
     }
 }
 
@@ -215,7 +126,13 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop).map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })
+    options
+        .open(path)
+        .map(drop)
+        .map_err(|source| OpenError::NotWritable {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// A connection that has changed nothing yet, and that leaves the WAL alone if it is closed now.
@@ -233,24 +150,38 @@ fn raw_connection(path: &Path) -> rusqlite::Result<Connection> {
 /// The schema version; `None` for a database without a single table.
 fn identify(connection: &Connection, path: &Path) -> Result<Option<i32>, OpenError> {
     let broken = |source| refine(path, source);
-    let tag = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(broken);
+    let tag = |name| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
+            .map_err(broken)
+    };
     let (application_id, version) = (tag("application_id")?, tag("user_version")?);
     judge_tags(path, application_id, version)?;
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(broken)?;
+    let objects: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(broken)?;
     match (application_id, objects) {
         (APPLICATION_ID, 1..) => Ok(Some(version)),
         (_, 0) => Ok(None),
-        _ => Err(OpenError::Foreign { path: path.to_owned(), what: "a SQLite database that is not tagged as ours" }),
+        _ => Err(OpenError::Foreign {
+            path: path.to_owned(),
+            what: "a SQLite database that is not tagged as ours",
+        }),
     }
 }
 
 fn refine(path: &Path, source: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path, what: "SQLite cannot read it" },
+        Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign {
+            path,
+            what: "SQLite cannot read it",
+        },
         Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
-            OpenError::NotWritable { path, source: io::Error::other(source) }
+            OpenError::NotWritable {
+                path,
+                source: io::Error::other(source),
+            }
         }
         _ => OpenError::Broken { path, source },
     }
@@ -261,9 +192,15 @@ fn create(connection: &mut Connection, mode: Mode) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     transaction.execute_batch(migrate::SCHEMA)?;
     let epoch = format!("{:016x}", rand::random::<u64>());
-    transaction.execute("INSERT INTO log (one, epoch, mode) VALUES (1, ?1, ?2)", [&epoch, mode.as_str()])?;
+    transaction.execute(
+        "INSERT INTO log (one, epoch, mode) VALUES (1, ?1, ?2)",
+        [&epoch, mode.as_str()],
+    )?;
     let now = crate::protocol::Timestamp::now().unix_ms();
-    transaction.execute("INSERT INTO rooms (name, created_at) VALUES ('general', ?1)", [now])?;
+    transaction.execute(
+        "INSERT INTO rooms (name, created_at) VALUES ('general', ?1)",
+        [now],
+    )?;
     transaction.commit()
 }
 
@@ -279,7 +216,9 @@ fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
 const WAL_KEPT_BYTES: i64 = 64 << 20;
 
 fn mode(connection: &Connection) -> rusqlite::Result<Mode> {
-    connection.query_row("SELECT mode FROM log", [], |row| Ok(Mode::parse(&row.get::<_, String>(0)?)))
+    connection.query_row("SELECT mode FROM log", [], |row| {
+        Ok(Mode::parse(&row.get::<_, String>(0)?))
+    })
 }
 
 fn judge_mode(path: &Path, found: Mode, options: &Options) -> Result<(), OpenError> {
@@ -296,6 +235,11 @@ fn judge_mode(path: &Path, found: Mode, options: &Options) -> Result<(), OpenErr
             "unset JWT_SECRET to go on with the built-in accounts, or give another file to --db",
         ),
     };
-    Err(OpenError::OtherMode { path: path.to_owned(), found, asked: options.mode, why, fix })
+    Err(OpenError::OtherMode {
+        path: path.to_owned(),
+        found,
+        asked: options.mode,
+        why,
+        fix,
+    })
 }
-

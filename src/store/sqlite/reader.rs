@@ -3,11 +3,7 @@
 //! A page is one statement over one index, bounded in rows and bytes; no read transaction outlives it, since an open one
 //! keeps the WAL from being emptied.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql, params};
@@ -19,7 +15,9 @@ use super::{
     writer::translate,
 };
 use crate::{
-    protocol::{Cursor, MAX_ID, Message, Nonce, Place, RoomName, Timestamp, UserId, Username, Window},
+    protocol::{
+        Cursor, MAX_ID, Message, Nonce, Place, RoomName, Timestamp, UserId, Username, Window,
+    },
     store::{Account, Page, Scope, StoreError, User},
 };
 
@@ -33,12 +31,18 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn open(database: &Path, connections: u32, patience: Duration) -> Result<Self, OpenError> {
+    pub(super) fn open(
+        database: &Path,
+        connections: u32,
+        patience: Duration,
+    ) -> Result<Self, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let manager = SqliteConnectionManager::file(database).with_flags(flags).with_init(|connection| {
-            connection.set_prepared_statement_cache_capacity(64);
-            connection.pragma_update(None, "query_only", true)
-        });
+        let manager = SqliteConnectionManager::file(database)
+            .with_flags(flags)
+            .with_init(|connection| {
+                connection.set_prepared_statement_cache_capacity(64);
+                connection.pragma_update(None, "query_only", true)
+            });
         let pool = r2d2::Pool::builder()
             .max_size(connections)
             .min_idle(Some(0))
@@ -48,7 +52,11 @@ impl Readers {
             .connection_timeout(patience)
             .build(manager)
             .map_err(|error| OpenError::Readers(error.to_string()))?;
-        Ok(Self { pool, permits: Arc::new(Semaphore::new(connections as usize)), patience })
+        Ok(Self {
+            pool,
+            permits: Arc::new(Semaphore::new(connections as usize)),
+            patience,
+        })
     }
 
     /// Runs `read` on a connection of the pool.
@@ -57,14 +65,19 @@ impl Readers {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let busy = |_| StoreError::Unavailable("too many reads are waiting");
-        let permit = tokio::time::timeout(self.patience, self.permits.clone().acquire_owned()).await.map_err(busy)?;
+        let permit = tokio::time::timeout(self.patience, self.permits.clone().acquire_owned())
+            .await
+            .map_err(busy)?;
         let pool = self.pool.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let connection = pool.get().map_err(|error| StoreError::Internal(error.into()))?;
+            let connection = pool
+                .get()
+                .map_err(|error| StoreError::Internal(error.into()))?;
             read(&connection).map_err(translate)
         });
-        task.await.unwrap_or_else(|error| Err(StoreError::Internal(error.into())))
+        task.await
+            .unwrap_or_else(|error| Err(StoreError::Internal(error.into())))
     }
 }
 
@@ -86,7 +99,12 @@ const ROOM_AFTER: &str = page_sql!("m.room = ?1 AND ?2 IS NULL", "ASC");
 const DM_BEFORE: &str = page_sql!("m.dm_low = ?1 AND m.dm_high = ?2", "DESC");
 const DM_AFTER: &str = page_sql!("m.dm_low = ?1 AND m.dm_high = ?2", "ASC");
 
-pub(super) fn page(connection: &Connection, scope: &Scope, window: Window, max_bytes: usize) -> rusqlite::Result<Page> {
+pub(super) fn page(
+    connection: &Connection,
+    scope: &Scope,
+    window: Window,
+    max_bytes: usize,
+) -> rusqlite::Result<Page> {
     let (newest_first, after, before, limit) = match window {
         Window::Before { before, limit } => (true, 0, before.get(), limit),
         Window::After { after, limit } => (false, after.get(), MAX_ID, limit),
@@ -101,11 +119,20 @@ pub(super) fn page(connection: &Connection, scope: &Scope, window: Window, max_b
     };
     let keys: [Box<dyn ToSql>; 2] = match scope {
         Scope::Room(room) => [Box::new(room.as_str().to_owned()), Box::new(None::<i64>)],
-        Scope::Dm(a, b) => [Box::new(a.get().min(b.get())), Box::new(a.get().max(b.get()))],
+        Scope::Dm(a, b) => [
+            Box::new(a.get().min(b.get())),
+            Box::new(a.get().max(b.get())),
+        ],
     };
     let mut statement = connection.prepare_cached(sql)?;
     // One more than asked for tells whether there is more.
-    let rows = statement.query(params![keys[0], keys[1], after, before, i64::from(limit) + 1])?;
+    let rows = statement.query(params![
+        keys[0],
+        keys[1],
+        after,
+        before,
+        i64::from(limit) + 1
+    ])?;
     collect(rows, limit, max_bytes, newest_first)
 }
 
@@ -144,28 +171,45 @@ fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
         place,
         content: content(row.get_ref(6)?.as_str()?)?,
         timestamp: Timestamp::from_unix_ms(row.get(7)?),
-        nonce: row.get_ref(8)?.as_str_or_null()?.and_then(|nonce| Nonce::new(nonce).ok()),
+        nonce: row
+            .get_ref(8)?
+            .as_str_or_null()?
+            .and_then(|nonce| Nonce::new(nonce).ok()),
     })
 }
 
 pub(super) fn latest_id(connection: &Connection) -> rusqlite::Result<Cursor> {
-    let id: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM messages", [], |row| row.get(0))?;
+    let id: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM messages", [], |row| {
+        row.get(0)
+    })?;
     Cursor::new(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
 }
 
 pub(super) fn user(connection: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
-    let mut statement = connection.prepare_cached("SELECT id, username, role FROM users WHERE id = ?1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT id, username, role FROM users WHERE id = ?1")?;
     statement.query_row([id.get()], user_row).optional()
 }
 
 pub(super) fn room_exists(connection: &Connection, room: &RoomName) -> rusqlite::Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM rooms WHERE name = ?1")?.exists([room.as_str()])
+    connection
+        .prepare_cached("SELECT 1 FROM rooms WHERE name = ?1")?
+        .exists([room.as_str()])
 }
 
-pub(super) fn account(connection: &Connection, name: &Username) -> rusqlite::Result<Option<Account>> {
-    let mut statement =
-        connection.prepare_cached("SELECT id, username, role, password_hash FROM users WHERE account_name = ?1")?;
-    let account = |row: &Row<'_>| Ok(Account { user: user_row(row)?, password_hash: row.get(3)? });
+pub(super) fn account(
+    connection: &Connection,
+    name: &Username,
+) -> rusqlite::Result<Option<Account>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, username, role, password_hash FROM users WHERE account_name = ?1",
+    )?;
+    let account = |row: &Row<'_>| {
+        Ok(Account {
+            user: user_row(row)?,
+            password_hash: row.get(3)?,
+        })
+    };
     statement.query_row([account_key(name)], account).optional()
 }
 
@@ -176,14 +220,27 @@ mod tests {
     #[test]
     fn every_page_is_a_search_over_an_index_and_sorts_nothing() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(super::super::migrate::SCHEMA).unwrap();
+        connection
+            .execute_batch(super::super::migrate::SCHEMA)
+            .unwrap();
         for (sql, index) in [
-            (ROOM_BEFORE, "messages_room (room=? AND rowid>? AND rowid<?)"),
+            (
+                ROOM_BEFORE,
+                "messages_room (room=? AND rowid>? AND rowid<?)",
+            ),
             (ROOM_AFTER, "messages_room (room=? AND rowid>? AND rowid<?)"),
-            (DM_BEFORE, "messages_dm (dm_low=? AND dm_high=? AND rowid>? AND rowid<?)"),
-            (DM_AFTER, "messages_dm (dm_low=? AND dm_high=? AND rowid>? AND rowid<?)"),
+            (
+                DM_BEFORE,
+                "messages_dm (dm_low=? AND dm_high=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                DM_AFTER,
+                "messages_dm (dm_low=? AND dm_high=? AND rowid>? AND rowid<?)",
+            ),
         ] {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let mut statement = connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .unwrap();
             let none: [Option<i64>; 5] = [None; 5];
             let plan: Vec<String> = statement
                 .query_map(rusqlite::params_from_iter(none), |row| row.get("detail"))
@@ -192,7 +249,10 @@ mod tests {
                 .collect();
             let plan = plan.join("\n");
             assert!(plan.contains(index), "{sql}\n{plan}");
-            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
+            assert!(
+                !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"),
+                "{sql}\n{plan}"
+            );
         }
     }
 }

@@ -15,12 +15,16 @@ type Sql<T> = rusqlite::Result<T>;
 pub(super) fn apply(connection: &Connection, job: &Job, now: Timestamp) -> Sql<Outcome> {
     match job {
         Job::Append { message, .. } => append(connection, message, now),
-        Job::SeeUser { id, username, .. } => see_user(connection, *id, username, now).map(Outcome::User),
-        Job::CreateRoom { room, max_rooms, .. } => {
-            create_room(connection, room, *max_rooms, now).map(Outcome::Room)
+        Job::SeeUser { id, username, .. } => {
+            see_user(connection, *id, username, now).map(Outcome::User)
         }
-        Job::CreateAccount { account, .. } => create_account(connection, account, now).map(Outcome::Account),
-        Job::Probe { .. } => probe(connection, now).map(|()| Outcome::Probed),
+        Job::CreateRoom {
+            room, max_rooms, ..
+        } => create_room(connection, room, *max_rooms, now).map(Outcome::Room),
+        Job::CreateAccount { account, .. } => {
+            create_account(connection, account, now).map(Outcome::Account)
+        }
+        Job::Probe { .. } => probe(connection).map(|()| Outcome::Probed),
         Job::Stop => Ok(Outcome::Probed),
     }
 }
@@ -46,19 +50,30 @@ fn append(connection: &Connection, new: &NewMessage, now: Timestamp) -> Sql<Outc
     let nonce = new.nonce.as_ref().map(|nonce| nonce.as_str());
     let position = |row: &Row<'_>| Ok((message_id(row.get(0)?)?, row.get::<_, i64>(1)?));
     let inserted = match &new.place {
-        Place::Room(room) => connection
-            .prepare_cached(INSERT_INTO_ROOM)?
-            .query_row(params![from, room.as_str(), content, now.unix_ms(), nonce], position),
-        Place::Dm(to) => connection
-            .prepare_cached(INSERT_DM)?
-            .query_row(params![from, to.get(), content, now.unix_ms(), nonce], position),
+        Place::Room(room) => connection.prepare_cached(INSERT_INTO_ROOM)?.query_row(
+            params![from, room.as_str(), content, now.unix_ms(), nonce],
+            position,
+        ),
+        Place::Dm(to) => connection.prepare_cached(INSERT_DM)?.query_row(
+            params![from, to.get(), content, now.unix_ms(), nonce],
+            position,
+        ),
     };
-    let Some((id, seq)) = inserted.optional()? else { return not_inserted(connection, new) };
+    let Some((id, seq)) = inserted.optional()? else {
+        return not_inserted(connection, new);
+    };
     match &new.place {
-        Place::Room(room) => {
-            connection.prepare_cached(ADVANCE_ROOM)?.execute(params![room.as_str(), id.get(), seq])?
-        }
-        Place::Dm(to) => connection.prepare_cached(ADVANCE_DM)?.execute(params![from, to.get(), id.get(), seq])?,
+        Place::Room(room) => connection.prepare_cached(ADVANCE_ROOM)?.execute(params![
+            room.as_str(),
+            id.get(),
+            seq
+        ])?,
+        Place::Dm(to) => connection.prepare_cached(ADVANCE_DM)?.execute(params![
+            from,
+            to.get(),
+            id.get(),
+            seq
+        ])?,
     };
     Ok(Outcome::Stored(Message {
         id,
@@ -72,25 +87,32 @@ fn append(connection: &Connection, new: &NewMessage, now: Timestamp) -> Sql<Outc
     }))
 }
 
-const BY_NONCE: &str =
-    "SELECT id, seq, timestamp, room, to_user, content FROM messages WHERE from_user = ?1 AND nonce = ?2";
+const BY_NONCE: &str = "SELECT id, seq, timestamp, room, to_user, content FROM messages WHERE from_user = ?1 AND nonce = ?2";
 
 /// Nothing was inserted: the nonce is known, or the place does not exist.
 fn not_inserted(connection: &Connection, new: &NewMessage) -> Sql<Outcome> {
-    let Some(nonce) = &new.nonce else { return Ok(Outcome::Refused(AppendError::UnknownPlace)) };
-    let known = connection.prepare_cached(BY_NONCE)?.query_row(params![new.from.get(), nonce.as_str()], |row| {
-        let ack = Ack {
-            id: message_id(row.get(0)?)?,
-            seq: row.get(1)?,
-            timestamp: Timestamp::from_unix_ms(row.get(2)?),
-            duplicate: true,
-        };
-        let same_place = match &new.place {
-            Place::Room(room) => row.get_ref(3)?.as_str_or_null()? == Some(room.as_str()),
-            Place::Dm(to) => row.get::<_, Option<i64>>(4)? == Some(to.get()),
-        };
-        Ok((ack, same_place && row.get_ref(5)?.as_str()? == new.content.as_str()))
-    });
+    let Some(nonce) = &new.nonce else {
+        return Ok(Outcome::Refused(AppendError::UnknownPlace));
+    };
+    let known = connection.prepare_cached(BY_NONCE)?.query_row(
+        params![new.from.get(), nonce.as_str()],
+        |row| {
+            let ack = Ack {
+                id: message_id(row.get(0)?)?,
+                seq: row.get(1)?,
+                timestamp: Timestamp::from_unix_ms(row.get(2)?),
+                duplicate: true,
+            };
+            let same_place = match &new.place {
+                Place::Room(room) => row.get_ref(3)?.as_str_or_null()? == Some(room.as_str()),
+                Place::Dm(to) => row.get::<_, Option<i64>>(4)? == Some(to.get()),
+            };
+            Ok((
+                ack,
+                same_place && row.get_ref(5)?.as_str()? == new.content.as_str(),
+            ))
+        },
+    );
     Ok(match known.optional()? {
         Some((ack, true)) => Outcome::Duplicate(ack),
         Some((_, false)) => Outcome::Refused(AppendError::NonceReused),
@@ -103,28 +125,60 @@ const SEE_USER: &str = "
     ON CONFLICT (id) DO UPDATE SET username = excluded.username WHERE account_name IS NULL";
 
 fn see_user(connection: &Connection, id: UserId, username: &Username, now: Timestamp) -> Sql<User> {
-    connection.prepare_cached(SEE_USER)?.execute(params![id.get(), username.as_str(), now.unix_ms()])?;
-    connection.query_row("SELECT id, username, role FROM users WHERE id = ?1", [id.get()], user_row)
+    connection.prepare_cached(SEE_USER)?.execute(params![
+        id.get(),
+        username.as_str(),
+        now.unix_ms()
+    ])?;
+    connection.query_row(
+        "SELECT id, username, role FROM users WHERE id = ?1",
+        [id.get()],
+        user_row,
+    )
 }
 
 const CREATE_ROOM: &str = "
     INSERT INTO rooms (name, created_at) SELECT ?1, ?2 WHERE (SELECT count(*) FROM rooms) < ?3
     ON CONFLICT (name) DO NOTHING";
 
-fn create_room(connection: &Connection, room: &RoomName, max_rooms: u64, now: Timestamp) -> Sql<bool> {
+fn create_room(
+    connection: &Connection,
+    room: &RoomName,
+    max_rooms: u64,
+    now: Timestamp,
+) -> Sql<bool> {
     let max_rooms = i64::try_from(max_rooms).unwrap_or(i64::MAX);
-    connection.execute(CREATE_ROOM, params![room.as_str(), now.unix_ms(), max_rooms])?;
-    connection.query_row("SELECT EXISTS (SELECT 1 FROM rooms WHERE name = ?1)", [room.as_str()], |row| row.get(0))
+    connection.execute(
+        CREATE_ROOM,
+        params![room.as_str(), now.unix_ms(), max_rooms],
+    )?;
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM rooms WHERE name = ?1)",
+        [room.as_str()],
+        |row| row.get(0),
+    )
 }
 
 const CREATE_ACCOUNT: &str = "
     INSERT INTO users (username, account_name, password_hash, role, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (account_name) DO NOTHING RETURNING id, username, role";
 
-fn create_account(connection: &Connection, account: &NewAccount, now: Timestamp) -> Sql<Option<User>> {
+fn create_account(
+    connection: &Connection,
+    account: &NewAccount,
+    now: Timestamp,
+) -> Sql<Option<User>> {
     let key = account_key(&account.username);
-    let row = params![account.username.as_str(), key, account.password_hash, account.role, now.unix_ms()];
-    connection.query_row(CREATE_ACCOUNT, row, user_row).optional()
+    let row = params![
+        account.username.as_str(),
+        key,
+        account.password_hash,
+        account.role,
+        now.unix_ms()
+    ];
+    connection
+        .query_row(CREATE_ACCOUNT, row, user_row)
+        .optional()
 }
 
 /// What two account names have in common when they differ only in the case of letters.
@@ -132,13 +186,22 @@ pub(super) fn account_key(name: &Username) -> String {
     name.as_str().to_lowercase()
 }
 
-fn probe(connection: &Connection, now: Timestamp) -> Sql<()> {
-    connection.execute("UPDATE log SET probed_at = ?1", [now.unix_ms()]).map(|_| ())
+/// Bytes that a probe writes: the largest message and its share of the indexes need no more.
+const PROBE_BYTES: i64 = 32 * 1024;
+
+fn probe(connection: &Connection) -> Sql<()> {
+    connection
+        .execute("UPDATE log SET probe = zeroblob(?1)", [PROBE_BYTES])
+        .map(|_| ())
 }
 
 /// `id, username, role`.
 pub(super) fn user_row(row: &Row<'_>) -> Sql<User> {
-    Ok(User { id: user_id(row.get(0)?)?, username: username(row.get_ref(1)?.as_str()?)?, role: row.get(2)? })
+    Ok(User {
+        id: user_id(row.get(0)?)?,
+        username: username(row.get_ref(1)?.as_str()?)?,
+        role: row.get(2)?,
+    })
 }
 
 /// Rows are checked as strictly as requests: what another program wrote into the file must not pass as valid.

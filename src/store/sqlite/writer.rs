@@ -18,11 +18,27 @@ use crate::{
 /// Everything that can be asked of the writer.
 #[derive(Debug)]
 pub(super) enum Job {
-    Append { message: NewMessage, reply: oneshot::Sender<Result<Ack, AppendError>> },
-    SeeUser { id: UserId, username: Username, reply: Reply<User> },
-    CreateRoom { room: RoomName, max_rooms: u64, reply: Reply<bool> },
-    CreateAccount { account: NewAccount, reply: Reply<Option<User>> },
-    Probe { reply: Reply<()> },
+    Append {
+        message: NewMessage,
+        reply: oneshot::Sender<Result<Ack, AppendError>>,
+    },
+    SeeUser {
+        id: UserId,
+        username: Username,
+        reply: Reply<User>,
+    },
+    CreateRoom {
+        room: RoomName,
+        max_rooms: u64,
+        reply: Reply<bool>,
+    },
+    CreateAccount {
+        account: NewAccount,
+        reply: Reply<Option<User>>,
+    },
+    Probe {
+        reply: Reply<()>,
+    },
     Stop,
 }
 
@@ -65,7 +81,14 @@ impl Writer {
         batch_max: usize,
         counters: Counters,
     ) -> Self {
-        Self { connection: Some(connection), database, line, feed, batch_max, counters }
+        Self {
+            connection: Some(connection),
+            database,
+            line,
+            feed,
+            batch_max,
+            counters,
+        }
     }
 
     /// Works until [`Job::Stop`], then moves the WAL into the file.
@@ -112,7 +135,8 @@ impl Writer {
     fn transact(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Fault> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => open::writer_connection(&self.database).map_err(|error| Fault::Undone(translate(error)))?,
+            None => open::writer_connection(&self.database)
+                .map_err(|error| Fault::Undone(translate(error)))?,
         };
         let connection = self.connection.insert(connection);
         let undone = |connection: &Connection, error| {
@@ -125,13 +149,18 @@ impl Writer {
             Fault::Undone(translate(error))
         };
         let now = Timestamp::now();
-        connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| undone(connection, error))?;
-        let outcomes = batch.iter().map(|job| statements::apply(connection, job, now)).collect::<Result<Vec<_>, _>>();
+        connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(|error| undone(connection, error))?;
+        let outcomes = batch
+            .iter()
+            .map(|job| statements::apply(connection, job, now))
+            .collect::<Result<Vec<_>, _>>();
         let outcomes = outcomes.map_err(|error| undone(connection, error))?;
         match connection.execute_batch("COMMIT") {
             Ok(()) => Ok(outcomes),
-            // The frame that completes the transaction is the one that found no room, so it is not there.
-            Err(error) if is_full(&error) => Err(undone(connection, error)),
+            // A frame was not written whole, and the one that completes the transaction is the last: it is not there.
+            Err(error) if found_no_room(&error) => Err(undone(connection, error)),
             Err(error) => {
                 let text = error.to_string();
                 let _ = undone(connection, error);
@@ -148,13 +177,22 @@ impl Writer {
             match (job, outcome) {
                 (Job::Append { message, reply }, Outcome::Stored(stored)) => {
                     answers.push((reply, Ok(ack_of(&stored))));
-                    committed.push(Committed { message: Arc::new(stored), origin: message.origin });
+                    committed.push(Committed {
+                        message: Arc::new(stored),
+                        origin: message.origin,
+                    });
                 }
-                (Job::Append { reply, .. }, Outcome::Duplicate(ack)) => answers.push((reply, Ok(ack))),
-                (Job::Append { reply, .. }, Outcome::Refused(error)) => answers.push((reply, Err(error))),
+                (Job::Append { reply, .. }, Outcome::Duplicate(ack)) => {
+                    answers.push((reply, Ok(ack)))
+                }
+                (Job::Append { reply, .. }, Outcome::Refused(error)) => {
+                    answers.push((reply, Err(error)))
+                }
                 (Job::SeeUser { reply, .. }, Outcome::User(user)) => drop(reply.send(Ok(user))),
                 (Job::CreateRoom { reply, .. }, Outcome::Room(made)) => drop(reply.send(Ok(made))),
-                (Job::CreateAccount { reply, .. }, Outcome::Account(user)) => drop(reply.send(Ok(user))),
+                (Job::CreateAccount { reply, .. }, Outcome::Account(user)) => {
+                    drop(reply.send(Ok(user)))
+                }
                 (Job::Probe { reply }, Outcome::Probed) => drop(reply.send(Ok(()))),
                 // `apply` answers a job with its own kind of outcome; a job left unanswered closes its reply channel.
                 _ => debug_assert!(false, "an outcome of another job"),
@@ -172,8 +210,11 @@ impl Writer {
     }
 
     fn checkpoint(&mut self) {
-        let Some(connection) = &self.connection else { return };
-        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
             tracing::warn!(%error, "the last checkpoint failed; nothing is lost: the next start goes on from the write-ahead log");
         }
     }
@@ -208,17 +249,26 @@ impl StoreError {
 }
 
 fn ack_of(message: &Message) -> Ack {
-    Ack { id: message.id, seq: message.seq, timestamp: message.timestamp, duplicate: false }
+    Ack {
+        id: message.id,
+        seq: message.seq,
+        timestamp: message.timestamp,
+        duplicate: false,
+    }
 }
 
-fn is_full(error: &rusqlite::Error) -> bool {
+/// No space left, or a write that failed: in practice a quota or a limit on file sizes, which SQLite does not tell apart
+/// from other failures of a write. A failed sync is not among them.
+fn found_no_room(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || extended == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
 }
 
 /// What SQLite said, as far as anybody above must tell it apart.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::Full,
+        _ if found_no_room(&error) => StoreError::Full,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             StoreError::Unavailable("another program holds the database")
         }

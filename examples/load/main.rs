@@ -1,0 +1,112 @@
+//! What a chat-server costs, measured from outside: how many messages it stores and delivers, and the CPU time and
+//! memory of the server that each of them takes.
+//!
+//!     cargo build --release
+//!     cargo run --release --example load -- fanout --readers 1000 --in-flight 16
+//!
+//! It starts the server itself, on one core, and keeps to another. The figure to compare is CPU time per message: it
+//! says the same on a busy machine, and when this client is the slower of the two. Each scenario prints a line of JSON
+//! with all its figures, then one to read.
+
+#![forbid(unsafe_code)]
+
+mod scenario;
+mod server;
+mod wire;
+
+use clap::{Parser, Subcommand};
+use scenario::{HEADINGS, Report, durable, fanout, idle};
+use server::Site;
+use wire::Result;
+
+#[derive(Parser)]
+#[command(about = "Measures a chat-server")]
+struct Args {
+    #[command(flatten)]
+    site: Site,
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Subcommand)]
+enum Scenario {
+    /// One sender, and many readers of its room
+    Fanout {
+        #[arg(long, default_value_t = 1000, value_name = "N")]
+        readers: usize,
+        /// Messages that wait for their acknowledgement at any time
+        #[arg(long, default_value_t = 16, value_name = "N")]
+        in_flight: usize,
+        #[arg(long, default_value_t = 8.0)]
+        seconds: f64,
+    },
+    /// Senders and no readers: messages stored
+    Durable {
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        senders: usize,
+        /// Messages of each sender that wait for their acknowledgement at any time
+        #[arg(long, default_value_t = 64, value_name = "N")]
+        in_flight: usize,
+        #[arg(long, default_value_t = 8.0)]
+        seconds: f64,
+    },
+    /// Connections that said hello and no more: memory
+    Idle {
+        #[arg(long, default_value_t = 5000, value_name = "N")]
+        connections: usize,
+    },
+    /// Seven of these, and a Markdown table
+    All {
+        /// For each of them
+        #[arg(long, default_value_t = 8.0)]
+        seconds: f64,
+    },
+}
+
+// One thread: it shares its core with nobody, and its readers share their counters without contention.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let Args { site, scenario } = Args::parse();
+    match scenario {
+        Scenario::Fanout {
+            readers,
+            in_flight,
+            seconds,
+        } => show(fanout(&site, readers, in_flight, seconds).await?),
+        Scenario::Durable {
+            senders,
+            in_flight,
+            seconds,
+        } => show(durable(&site, senders, in_flight, seconds).await?),
+        Scenario::Idle { connections } => show(idle(&site, connections).await?),
+        Scenario::All { seconds } => return all(&site, seconds).await,
+    };
+    Ok(())
+}
+
+async fn all(site: &Site, seconds: f64) -> Result<()> {
+    let mut rows = Vec::new();
+    for (readers, in_flight) in [(100, 1), (100, 16), (1000, 1), (1000, 16)] {
+        rows.push(show(fanout(site, readers, in_flight, seconds).await?));
+    }
+    for (senders, in_flight) in [(1, 64), (50, 1)] {
+        rows.push(show(durable(site, senders, in_flight, seconds).await?));
+    }
+    rows.push(show(idle(site, 5000).await?));
+    println!(
+        "\n| {} |\n|{}",
+        HEADINGS.join(" | "),
+        " --- |".repeat(HEADINGS.len())
+    );
+    for row in rows {
+        println!("| {} |", row.join(" | "));
+    }
+    Ok(())
+}
+
+/// Prints a report; its cells are for the table.
+fn show(report: Report) -> [String; 5] {
+    println!("{}", report.json);
+    println!("{}", report.cells.join("; "));
+    report.cells
+}

@@ -1,0 +1,240 @@
+//! The server under measurement: a process of its own on a core of its own, with a new database, and what the system
+//! says about it.
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::TcpStream,
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::wire::Result;
+
+/// What to measure, and where.
+#[derive(clap::Args)]
+pub struct Site {
+    /// The executable to measure
+    #[arg(
+        long,
+        global = true,
+        default_value = "target/release/chat-server",
+        value_name = "FILE"
+    )]
+    server: PathBuf,
+    /// Folder for the temporary database; the durable figures are those of its disk
+    #[arg(long, global = true, default_value = "target", value_name = "DIR")]
+    dir: PathBuf,
+    /// One core for the server and one for this client, where there are two.
+    #[arg(skip = cores::two())]
+    cores: Option<[usize; 2]>,
+}
+
+/// A running server; it ends when this is dropped, and its database is deleted.
+pub struct Server {
+    pub address: SocketAddr,
+    pub pinned: bool,
+    program: PathBuf,
+    folder: TempDir,
+    process: Child,
+    // Kept open: a server whose output nobody takes would fail to write it.
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Site {
+    /// Starts a server with room for so many connections.
+    pub async fn start(&self, connections: usize) -> Result<Server> {
+        raise_file_limit(connections as u64 + SPARE_FILES)?;
+        let program = self
+            .server
+            .canonicalize()
+            .map_err(|error| format!("{}: {error}", self.server.display()))?;
+        // An absolute path, since the server works in that folder: there it finds no .env.
+        let folder = tempfile::tempdir_in(self.dir.canonicalize()?)?;
+        let mut command = Command::new(&program);
+        command.args([
+            "--bind",
+            "127.0.0.1:0",
+            "--db",
+            "load.db",
+            "--rate-limit",
+            "0",
+            "--max-connections",
+        ]);
+        command
+            .arg((connections + 10).to_string())
+            .env("RUST_LOG", "error")
+            .env_remove("JWT_SECRET");
+        command
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut process = self.spawn(command)?;
+        let output = process.stdout.take().ok_or("the server has no output")?;
+        let mut output = BufReader::new(output).lines();
+        let address = timeout(Duration::from_secs(30), ready(&mut output)).await??;
+        Ok(Server {
+            address,
+            pinned: self.cores.is_some(),
+            program,
+            folder,
+            process,
+            _output: output,
+        })
+    }
+
+    /// A child inherits the core of its parent, which moves on to the other one.
+    fn spawn(&self, mut command: Command) -> Result<Child> {
+        let Some([server, client]) = self.cores else {
+            eprintln!("only one core: server and client share it");
+            return Ok(command.spawn()?);
+        };
+        cores::pin(server)?;
+        let process = command.spawn();
+        cores::pin(client)?;
+        Ok(process?)
+    }
+}
+
+/// What either side opens besides the connections.
+const SPARE_FILES: u64 = 200;
+
+/// The server inherits this.
+fn raise_file_limit(files: u64) -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < files) {
+        limit.current = Some(files);
+        let refused = |error| format!("{files} open files are needed and not allowed: {error}");
+        setrlimit(Resource::Nofile, limit).map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// The address in the line that the server prints once it listens.
+async fn ready(output: &mut Lines<BufReader<ChildStdout>>) -> Result<SocketAddr> {
+    while let Some(line) = output.next_line().await? {
+        if let Some(address) = line.strip_prefix("ready addr=") {
+            return Ok(address.parse()?);
+        }
+    }
+    Err("the server ended before it listened".into())
+}
+
+impl Server {
+    /// A token of user `id`, made by the program itself: it knows the secret beside the database.
+    pub async fn token(&self, id: usize) -> Result<String> {
+        let (id, name) = (id.to_string(), format!("user{id}"));
+        let mut command = Command::new(&self.program);
+        command.args([
+            "token",
+            "--db",
+            "load.db",
+            "--ttl",
+            "1d",
+            "--user-id",
+            &id,
+            "--username",
+            &name,
+        ]);
+        let output = command
+            .env_remove("JWT_SECRET")
+            .current_dir(&self.folder)
+            .output()
+            .await?;
+        let token = String::from_utf8(output.stdout)?.trim().to_owned();
+        if token.is_empty() {
+            Err("the server made no token".into())
+        } else {
+            Ok(token)
+        }
+    }
+
+    /// CPU time so far, in nanoseconds.
+    pub fn cpu_ns(&self) -> Result<u64> {
+        cpu_ns(&self.process.id().ok_or("the server has ended")?.to_string())
+    }
+
+    /// Memory that is resident, in bytes.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let id = self.process.id().ok_or("the server has ended")?;
+        let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+        let kilobytes = rollup.lines().find_map(|line| {
+            line.strip_prefix("Rss:")?
+                .strip_suffix("kB")?
+                .trim()
+                .parse()
+                .ok()
+        });
+        Ok(kilobytes
+            .map(|kilobytes: u64| kilobytes * 1024)
+            .ok_or("no Rss in smaps_rollup")?)
+    }
+
+    /// Messages stored so far, and the transactions that it took.
+    pub async fn stored_and_commits(&self) -> Result<(u64, u64)> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let counter = |name: &str| {
+            answer
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let counters = counter("chat_messages_stored_total ").zip(counter("chat_commits_total "));
+        Ok(counters.ok_or("the counters are missing in /metrics")?)
+    }
+}
+
+/// CPU time of a process by the scheduler's own clock: exact, where utime and stime count ticks of 10 ms.
+pub fn cpu_ns(process: &str) -> Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread that has ended in between is not there to be read; a chat server's threads stay.
+        let stat = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        sum += stat
+            .split(' ')
+            .next()
+            .and_then(|ns| ns.parse::<u64>().ok())
+            .unwrap_or(0);
+    }
+    Ok(sum)
+}
+
+#[cfg(target_os = "linux")]
+mod cores {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    /// The first two that this process may use.
+    pub fn two() -> Option<[usize; 2]> {
+        let allowed = sched_getaffinity(None).ok()?;
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+        Some([cores.next()?, cores.next()?])
+    }
+
+    /// From now on this thread, and what it starts, runs there only.
+    pub fn pin(core: usize) -> rustix::io::Result<()> {
+        let mut set = CpuSet::new();
+        set.set(core);
+        sched_setaffinity(None, &set)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod cores {
+    pub fn two() -> Option<[usize; 2]> {
+        None
+    }
+
+    pub fn pin(_: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Joining, and how a room comes into being.
+
+use super::Chat;
+use crate::{
+    hub::Presence,
+    protocol::{Cursor, ErrorCode, Reject, Reply, RoomName, UserId, Window},
+    store::Scope,
+};
+
+impl Chat {
+    /// `join`: everything in the room after the reply's `lastId` arrives live.
+    pub async fn join(
+        &self,
+        presence: &mut Presence,
+        user: UserId,
+        room: RoomName,
+    ) -> Result<Reply, Reject> {
+        let most = self.policy.rooms_per_connection;
+        if !presence.rooms().contains(&room) && presence.rooms().len() >= most {
+            let message =
+                format!("this connection holds {most} rooms, the most it can: leave one first");
+            return Err(Reject::new(ErrorCode::Forbidden, message).on("room"));
+        }
+        self.open_room(user, &room).await?;
+        // Listen before reading: what is stored in between comes live, and the position says what does not.
+        let position = presence.join(&room);
+        let (last_id, last_seq) = self.last_in_room(&room, position).await?;
+        Ok(Reply::Joined {
+            room,
+            last_id,
+            last_seq,
+        })
+    }
+
+    /// The newest message of the room at or before `position`: its id and `seq`, 0 and 0 when there is none.
+    async fn last_in_room(
+        &self,
+        room: &RoomName,
+        position: Cursor,
+    ) -> Result<(Cursor, i64), Reject> {
+        let before = Cursor::new(position.get() + 1).unwrap_or(Cursor::END);
+        let window = Window::Before { before, limit: 1 };
+        let page = self
+            .store
+            .read(Scope::Room(room.clone()), window, usize::MAX)
+            .await;
+        let page = page.map_err(|error| self.failure(error))?;
+        Ok(page
+            .messages
+            .last()
+            .map_or((Cursor::START, 0), |last| (last.id.into(), last.seq)))
+    }
+
+    /// Makes sure that the room exists, making it if that is allowed.
+    pub(super) async fn open_room(&self, user: UserId, room: &RoomName) -> Result<(), Reject> {
+        if self.rooms.get(room).is_some() {
+            return Ok(());
+        }
+        if !self
+            .store
+            .room_exists(room.clone())
+            .await
+            .map_err(|error| self.failure(error))?
+        {
+            self.make_room(user, room).await?;
+        }
+        self.rooms.insert(room.clone(), ());
+        Ok(())
+    }
+
+    async fn make_room(&self, user: UserId, room: &RoomName) -> Result<(), Reject> {
+        if !self.policy.open_rooms {
+            let message =
+                "there is no such room, and this server makes none on demand (--rooms listed)";
+            return Err(Reject::new(ErrorCode::RoomNotFound, message).on("room"));
+        }
+        self.new_rooms.take(user).map_err(|wait_ms| {
+            Reject::rate_limited(
+                "too many new rooms in a short time: wait, then try again",
+                wait_ms,
+            )
+        })?;
+        let most = self.policy.rooms_max;
+        if self
+            .store
+            .create_room(room.clone(), most)
+            .await
+            .map_err(|error| self.failure(error))?
+        {
+            return Ok(());
+        }
+        tracing::warn!(most, "a room was refused: --max-rooms is reached");
+        let message = format!(
+            "this server holds {most} rooms, the most it may (--max-rooms): use one that exists"
+        );
+        Err(Reject::new(ErrorCode::Forbidden, message).on("room"))
+    }
+}

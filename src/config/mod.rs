@@ -1,0 +1,267 @@
+//! Everything that can be set, what it means, and why the numbers are what they are.
+//!
+//! Two stages: [`ServeArgs`] is what was typed, or stood in the environment or in `.env`; [`Config`] is what it means.
+
+mod error;
+mod limits;
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::PathBuf,
+};
+
+use clap::{Args, ValueEnum};
+
+pub use error::StartupError;
+pub use limits::{
+    FEED_BATCHES, GOOD_SECRET_BYTES, HISTORY_DEFAULT, Limits, NEW_ROOMS_BURST, RATE_BURST_SECONDS,
+    SPARE_FILES, WEAK_SECRET_BYTES,
+};
+
+use crate::{auth::Secret, store::sqlite::Mode};
+use error::usage;
+
+/// Where the data lies and which secret signs tokens: what the server and `chat-server token` must agree on.
+#[derive(Args, Clone, Debug)]
+pub struct StorageArgs {
+    /// Database file: chat.db or sqlite:chat.db
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "chat.db",
+        value_name = "FILE"
+    )]
+    pub db: String,
+    /// File that holds the secret of your backend's tokens (or set JWT_SECRET in the environment)
+    #[arg(long, value_name = "FILE")]
+    pub jwt_secret_file: Option<PathBuf>,
+}
+
+/// What `chat-server` takes to serve.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub storage: StorageArgs,
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(
+        long,
+        env = "WS_BIND_ADDR",
+        default_value = "127.0.0.1:9001",
+        value_name = "ADDR:PORT"
+    )]
+    pub bind: String,
+    /// Web origin that may connect besides this machine's own, such as https://team.example (repeatable)
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
+    /// URL under which others reach this server, when it stands behind a proxy
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Rooms come into being on demand, or only those that exist can be used
+    #[arg(long, value_enum, default_value_t = Rooms::Open)]
+    pub rooms: Rooms,
+    /// Close register and guest; log in stays
+    #[arg(long)]
+    pub no_signup: bool,
+    /// Serve a file that was made in the other mode (with a backend's users, or with built-in accounts)
+    #[arg(long)]
+    pub switch_mode: bool,
+    /// Listen beyond this machine although JWT_SECRET has fewer than 16 bytes
+    #[arg(long)]
+    pub allow_weak_secret: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub limits: Limits,
+}
+
+/// Which rooms can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rooms {
+    /// Any: a room exists from its first join.
+    Open,
+    /// Those that exist.
+    Listed,
+}
+
+/// What was set, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database file.
+    pub database: PathBuf,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// The backend's secret; `None` for standalone mode.
+    pub secret: Option<NamedSecret>,
+    /// See [`ServeArgs::allow_origin`].
+    pub allow_origin: Vec<String>,
+    /// Host of [`ServeArgs::public_url`], in lower case.
+    pub public_host: Option<String>,
+    /// See [`ServeArgs::rooms`].
+    pub rooms: Rooms,
+    /// Register and guest are open.
+    pub signup: bool,
+    /// See [`ServeArgs::switch_mode`].
+    pub switch_mode: bool,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// A secret and where it came from, for error messages.
+#[derive(Clone, Debug)]
+pub struct NamedSecret {
+    /// The bytes.
+    pub secret: Secret,
+    /// `JWT_SECRET` or `--jwt-secret-file`.
+    pub name: &'static str,
+}
+
+impl StorageArgs {
+    /// The file that `--db` means.
+    pub fn database(&self) -> Result<PathBuf, StartupError> {
+        let db = self.db.as_str();
+        if db.starts_with("postgres://") || db.starts_with("postgresql://") {
+            return usage(
+                "--db (DATABASE_URL) names a PostgreSQL database, and this chat-server was built without it: build it with \
+                 --features postgres, or start with --db chat.db to keep everything in a file",
+            );
+        }
+        let path = db
+            .strip_prefix("sqlite://")
+            .or_else(|| db.strip_prefix("sqlite:"))
+            .unwrap_or(db);
+        if path.is_empty() || path == ":memory:" {
+            return usage("--db (DATABASE_URL) must name a file, such as --db chat.db");
+        }
+        // Two letters or more before "://": no drive letter, and no file that anybody means.
+        if let Some((scheme, _)) = path.split_once("://") {
+            return usage(format!(
+                "--db (DATABASE_URL) begins with {scheme}://, which is not known: use a file, such as --db chat.db"
+            ));
+        }
+        Ok(path.into())
+    }
+
+    /// The backend's secret, if one is set: the file of the flag, else `environment`, the value of JWT_SECRET.
+    pub fn secret(
+        &self,
+        environment: Option<Vec<u8>>,
+    ) -> Result<Option<NamedSecret>, StartupError> {
+        let named = match (&self.jwt_secret_file, environment) {
+            (Some(path), _) => {
+                let name = "--jwt-secret-file";
+                let secret = Secret::read(path).map_err(|error| {
+                    StartupError::Usage(format!("{name} {path:?} cannot be read: {error}; give the path of a file that holds the secret"))
+                })?;
+                NamedSecret { secret, name }
+            }
+            (None, Some(bytes)) => NamedSecret {
+                secret: Secret::new(bytes),
+                name: "JWT_SECRET",
+            },
+            (None, None) => return Ok(None),
+        };
+        if named.secret.as_bytes().is_empty() {
+            let name = named.name;
+            return usage(format!(
+                "{name} is empty, so anybody could sign tokens: set it to your backend's secret, or unset it to use the built-in accounts"
+            ));
+        }
+        Ok(Some(named))
+    }
+}
+
+impl Config {
+    /// A server in standalone mode, with every default, on a free port of this machine.
+    pub fn for_file(database: PathBuf) -> Self {
+        Self {
+            database,
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            secret: None,
+            allow_origin: Vec::new(),
+            public_host: None,
+            rooms: Rooms::Open,
+            signup: true,
+            switch_mode: false,
+            limits: Limits::default(),
+        }
+    }
+
+    /// What the arguments mean; `environment` is the value of JWT_SECRET.
+    pub fn resolve(args: ServeArgs, environment: Option<Vec<u8>>) -> Result<Self, StartupError> {
+        let bind = args
+            .bind
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut found| found.next());
+        let Some(bind) = bind else {
+            let shown = &args.bind;
+            return usage(format!(
+                "--bind (WS_BIND_ADDR) {shown:?} is no address with a port: use one such as 127.0.0.1:9001"
+            ));
+        };
+        let secret = args.storage.secret(environment)?;
+        let secret_bytes = secret
+            .as_ref()
+            .map_or(usize::MAX, |named| named.secret.as_bytes().len());
+        if secret_bytes < WEAK_SECRET_BYTES && !bind.ip().is_loopback() && !args.allow_weak_secret {
+            return usage(format!(
+                "JWT_SECRET has {secret_bytes} bytes, which can be guessed, and --bind {bind} is open to the network: use a longer \
+                 secret, --bind 127.0.0.1:9001, or --allow-weak-secret"
+            ));
+        }
+        let config = Self {
+            database: args.storage.database()?,
+            bind,
+            secret,
+            allow_origin: args
+                .allow_origin
+                .iter()
+                .map(|origin| normal_origin(origin))
+                .collect::<Result<_, _>>()?,
+            public_host: args.public_url.as_deref().map(public_host).transpose()?,
+            rooms: args.rooms,
+            signup: !args.no_signup,
+            switch_mode: args.switch_mode,
+            limits: args.limits,
+        };
+        config.limits.check()?;
+        Ok(config)
+    }
+
+    /// Who hands out user ids.
+    pub fn mode(&self) -> Mode {
+        if self.secret.is_some() {
+            Mode::Integrated
+        } else {
+            Mode::Standalone
+        }
+    }
+}
+
+/// As a browser writes it: lower case, without a path.
+fn normal_origin(origin: &str) -> Result<String, StartupError> {
+    let normal = origin.trim_end_matches('/').to_ascii_lowercase();
+    let has_scheme = normal
+        .split_once("://")
+        .is_some_and(|(scheme, host)| !scheme.is_empty() && !host.contains('/'));
+    if normal == "null" || has_scheme {
+        return Ok(normal);
+    }
+    usage(format!(
+        "--allow-origin {origin:?} is no origin: use one such as https://team.example, or null"
+    ))
+}
+
+fn public_host(url: &str) -> Result<String, StartupError> {
+    let parsed = url
+        .parse::<axum::http::Uri>()
+        .ok()
+        .filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
+    match parsed.as_ref().and_then(axum::http::Uri::host) {
+        Some(host) => Ok(host.trim_matches(['[', ']']).to_ascii_lowercase()),
+        None => usage(format!(
+            "--public-url {url:?} is no URL: use one such as https://chat.example.org"
+        )),
+    }
+}

@@ -1,0 +1,182 @@
+//! The running program: everything started in order, and stopped in the opposite one.
+//!
+//! axum's own server has no time limit for a request's head, no limit on connections, and forgets upgraded ones when it
+//! stops; so the loop that accepts is here.
+
+mod door;
+mod wiring;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::{Secret, Tokens},
+    config::{Config, StartupError},
+    http,
+    hub::Hub,
+    metrics::Metrics,
+    relay,
+    store::{
+        CommitFeed, Store,
+        sqlite::{Counters, Mode, SqliteStore, WriterHandle, companion},
+    },
+};
+use door::Door;
+
+/// A server that accepts connections.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens; the real port, also when 0 was asked for.
+    pub address: SocketAddr,
+    /// The database file, by its full name.
+    pub database: PathBuf,
+    /// Who hands out user ids.
+    pub mode: Mode,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    relay: JoinHandle<()>,
+    writer: WriterHandle,
+    stop_timeout: Duration,
+}
+
+impl Server {
+    /// Opens the file, binds the port and begins to accept.
+    pub async fn start(config: Config) -> Result<Self, StartupError> {
+        // The port first: a start that fails on it leaves no file behind.
+        let listener = bind(config.bind).await?;
+        let system = |what| move |source| StartupError::System { what, source };
+        let address = listener
+            .local_addr()
+            .map_err(system("the listening address cannot be read"))?;
+        let metrics = Arc::new(Metrics::default());
+        let opened = open_store(&config, &metrics).await?;
+        let store: Arc<dyn Store> = Arc::new(opened.store);
+        let tokens = Arc::new(tokens(&config, &opened.database)?);
+        let hub = Arc::new(Hub::new(
+            store.latest_id().await?,
+            metrics.deliveries.clone(),
+        ));
+        let relay = tokio::spawn(relay::run(opened.feed, hub.clone()));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let app = wiring::app(
+            &config,
+            store,
+            hub.clone(),
+            tokens,
+            metrics.clone(),
+            stop.clone(),
+            tasks.clone(),
+        );
+        let door = Door::new(
+            http::router(Arc::new(app)),
+            &config.limits,
+            metrics,
+            stop.clone(),
+            tasks.clone(),
+        );
+        tasks.spawn(door.accept(listener));
+        Ok(Self {
+            address,
+            database: opened.database,
+            mode: config.mode(),
+            hub,
+            stop,
+            tasks,
+            relay,
+            writer: opened.writer,
+            stop_timeout: Duration::from_secs(config.limits.stop_seconds),
+        })
+    }
+
+    /// Who is here: for those who wait until a fan-out is complete.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Resolves if the writer has died: nothing can be stored any more, and the process should end.
+    pub async fn failed(&mut self) {
+        let _ = (&mut self.relay).await;
+    }
+
+    /// Stops accepting, closes every socket with 1001, commits what was accepted, empties the WAL into the file.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(self.stop_timeout, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                connections = self.tasks.len(),
+                "some connections did not end in time and are cut"
+            );
+        }
+        let writer = self.writer;
+        // Blocks until the last commit and checkpoint are done.
+        if let Err(error) = tokio::task::spawn_blocking(move || writer.stop()).await {
+            tracing::error!(%error, "the writer did not stop in order");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
+    TcpListener::bind(address).await.map_err(|source| {
+        let fix = match source.kind() {
+            std::io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port (--bind 127.0.0.1:0 takes a free one)",
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
+            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: use 127.0.0.1 or 0.0.0.0",
+            _ => "choose another address",
+        };
+        StartupError::Bind { address, source, fix }
+    })
+}
+
+struct Opened {
+    store: SqliteStore,
+    feed: CommitFeed,
+    writer: WriterHandle,
+    database: PathBuf,
+}
+
+async fn open_store(config: &Config, metrics: &Metrics) -> Result<Opened, StartupError> {
+    let options = wiring::storage(config);
+    let counters = Counters {
+        messages: metrics.messages_stored.clone(),
+        commits: metrics.commits.clone(),
+    };
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options, counters)).await;
+    let opened = opened.map_err(|error| StartupError::System {
+        what: "opening the database broke off",
+        source: std::io::Error::other(error),
+    })?;
+    let (store, feed, writer) = opened?;
+    let database = writer.database().to_owned();
+    Ok(Opened {
+        store,
+        feed,
+        writer,
+        database,
+    })
+}
+
+fn tokens(config: &Config, database: &Path) -> Result<Tokens, StartupError> {
+    match &config.secret {
+        Some(named) => Ok(Tokens::new(named.secret.as_bytes(), named.name)),
+        None => kept_tokens(database),
+    }
+}
+
+/// Standalone mode's tokens, whose secret lies beside the database.
+pub fn kept_tokens(database: &Path) -> Result<Tokens, StartupError> {
+    let path = companion(database, "secret");
+    match Secret::kept_at(&path) {
+        Ok(secret) => Ok(Tokens::new(secret.as_bytes(), "this server's own secret")),
+        Err(source) => Err(StartupError::Secret { path, source }),
+    }
+}

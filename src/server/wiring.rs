@@ -1,0 +1,150 @@
+//! From what was set to what each part takes.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::Tokens,
+    chat::{
+        Chat, Policy, Rate,
+        accounts::{AccountPolicy, Accounts},
+    },
+    config::{Config, FEED_BATCHES, HISTORY_DEFAULT, NEW_ROOMS_BURST, RATE_BURST_SECONDS, Rooms},
+    http::{App, OriginRule, SocketLimits},
+    hub::Hub,
+    metrics::Metrics,
+    protocol::{Limits, LimitsInForce},
+    session::{Shared, Timing},
+    store::{
+        Store,
+        sqlite::{Mode, Options},
+    },
+};
+
+pub(super) fn storage(config: &Config) -> Options {
+    Options {
+        path: config.database.clone(),
+        mode: config.mode(),
+        switch_mode: config.switch_mode,
+        write_queue: config.limits.write_queue as usize,
+        batch_max: config.limits.batch_max as usize,
+        feed_batches: FEED_BATCHES,
+        readers: config.limits.readers,
+        patience: Duration::from_secs(config.limits.patience_seconds),
+    }
+}
+
+pub(super) fn app(
+    config: &Config,
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+    tokens: Arc<Tokens>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) -> App {
+    let limits = &config.limits;
+    let accounts = (config.mode() == Mode::Standalone)
+        .then(|| Accounts::new(store.clone(), tokens.clone(), account_policy(config)));
+    let chat = Arc::new(Chat::new(
+        store,
+        hub.clone(),
+        metrics.clone(),
+        policy(config),
+    ));
+    let sessions = Arc::new(Shared {
+        chat: chat.clone(),
+        tokens: tokens.clone(),
+        limits: wire_limits(config),
+        timing: Timing {
+            hold: Duration::from_millis(limits.hold_ms),
+            ping: Duration::from_secs(limits.ping_seconds),
+            silence: Duration::from_secs(limits.silence_seconds),
+            in_flight: limits.in_flight as usize,
+        },
+        stop,
+    });
+    App {
+        chat,
+        hub,
+        accounts,
+        tokens,
+        origins: OriginRule {
+            public_host: config.public_host.clone(),
+            allowed: config.allow_origin.clone(),
+            own_names: own_names(),
+        },
+        sessions,
+        socket_limits: SocketLimits {
+            frame_bytes: limits.frame_bytes as usize,
+            read_buffer_bytes: limits.read_buffer_bytes as usize,
+            outbox_bytes: limits.outbox_bytes as usize,
+            stall: Duration::from_secs(limits.stall_seconds),
+            linger: Duration::from_secs(limits.linger_seconds),
+        },
+        metrics,
+        tasks,
+        body_bytes: limits.frame_bytes as usize,
+        request_timeout: Duration::from_secs(limits.request_seconds),
+    }
+}
+
+fn wire_limits(config: &Config) -> Limits {
+    Limits {
+        content_bytes: config.limits.content_bytes as usize,
+        history_default: HISTORY_DEFAULT.min(config.limits.history_max),
+        history_max: config.limits.history_max,
+        history_bytes: config.limits.history_bytes as usize,
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    let limits = &config.limits;
+    let per_second = f64::from(limits.rate_limit);
+    Policy {
+        open_rooms: config.rooms == Rooms::Open,
+        rooms_max: limits.max_rooms,
+        rooms_per_connection: limits.rooms_per_connection as usize,
+        sends: Rate {
+            per_second,
+            burst: per_second * f64::from(RATE_BURST_SECONDS),
+        },
+        new_rooms: Rate {
+            per_second: f64::from(limits.new_rooms_per_minute) / 60.0,
+            burst: f64::from(NEW_ROOMS_BURST),
+        },
+        history_bytes: limits.history_bytes as usize,
+        limits: LimitsInForce {
+            content_bytes: limits.content_bytes as usize,
+            frame_bytes: limits.frame_bytes as usize,
+            history_limit: limits.history_max,
+            history_bytes: limits.history_bytes as usize,
+            rooms_per_connection: limits.rooms_per_connection as usize,
+            rate_per_second: limits.rate_limit,
+        },
+    }
+}
+
+fn account_policy(config: &Config) -> AccountPolicy {
+    AccountPolicy {
+        signup: config.signup,
+        token_ttl_seconds: i64::from(config.limits.token_days) * 86_400,
+        hashing_at_once: config.limits.hashing_at_once as usize,
+        hashing_in_line: config.limits.hashing_in_line as usize,
+    }
+}
+
+/// What this machine calls itself, alone and on the local network (RFC 6762 section 3).
+fn own_names() -> Vec<String> {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    let short = name.split('.').next().unwrap_or_default().to_owned();
+    if short.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("{short}.local"), short, name]
+    }
+}

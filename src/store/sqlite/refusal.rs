@@ -1,0 +1,144 @@
+//! What a file can be refused for, in words for the operator: each says which flag to change, or what else to do.
+
+use std::{io, path::PathBuf};
+
+/// Who hands out user ids, and so whose history the file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A backend, by the tokens it signs.
+    Integrated,
+    /// The built-in accounts.
+    Standalone,
+}
+
+impl Mode {
+    /// The word in the `log` table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Integrated => "integrated",
+            Self::Standalone => "standalone",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Self {
+        if text == "integrated" {
+            Self::Integrated
+        } else {
+            Self::Standalone
+        }
+    }
+}
+
+/// Why the file cannot be served, for the operator: each says which flag to change, or what else to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder of the file.
+    #[error(
+        "the folder {path:?} of --db cannot be opened: {source}; make it, or give another path to --db"
+    )]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A folder where a file is meant.
+    #[error("--db {0:?} is a folder; give the path of a file in it, such as chat.db")]
+    IsFolder(PathBuf),
+    /// No permission.
+    #[error(
+        "{path:?} cannot be written: {source}; give this user write permission on it and its folder, or another path to --db"
+    )]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Another process serves it.
+    #[error(
+        "{path:?} is in use by another chat-server (process {holder}); stop that one, or give another path to --db"
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// Its process id.
+        holder: String,
+    },
+    /// Two names for one file.
+    #[error(
+        "{0:?} has a second name (a hard link), under which SQLite would not find its write-ahead log; remove one of the names, or give a copy to --db"
+    )]
+    HardLinked(PathBuf),
+    /// Something else's file.
+    #[error(
+        "{path:?} is not a chat-server database ({what}); it was not touched: give another path to --db"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// Written by a later version.
+    #[error(
+        "{path:?} has schema version {found}, and this chat-server knows up to {known}; it was not touched: use a newer chat-server, or give another path to --db"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// Ours.
+        known: i32,
+    },
+    /// The other mode's history.
+    #[error("{path:?} holds the history of {found} mode, and this start is in {asked} mode ({why}); {fix}. To go on all the same, add --switch-mode", found = .found.as_str(), asked = .asked.as_str())]
+    OtherMode {
+        /// The file.
+        path: PathBuf,
+        /// What it remembers.
+        found: Mode,
+        /// What was asked for.
+        asked: Mode,
+        /// What could go wrong.
+        why: &'static str,
+        /// What to do.
+        fix: &'static str,
+    },
+    /// Damage, or a disk that fails.
+    #[error(
+        "{path:?} cannot be opened: {source}; if it is damaged, restore a backup: nothing was deleted"
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's word.
+        source: rusqlite::Error,
+    },
+    /// A migration that failed.
+    #[error(
+        "{path:?} could not be migrated: {source}; it is as it was, and a copy may lie in {copy:?}"
+    )]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// Its copy.
+        copy: PathBuf,
+        /// SQLite's word.
+        source: rusqlite::Error,
+    },
+    /// A SQLite with a known way to lose data.
+    #[error(
+        "SQLite {0} can corrupt a database in WAL mode; build chat-server with its bundled SQLite, 3.51.3 or newer"
+    )]
+    OldSqlite(&'static str),
+    /// The operating system gave no thread.
+    #[error(
+        "the writer thread could not be started: {0}; raise the limit on processes (ulimit -u)"
+    )]
+    Thread(io::Error),
+    /// The read connections.
+    #[error("the database could not be opened for reading: {0}")]
+    Readers(String),
+}
