@@ -21,7 +21,7 @@ pub struct TokenArgs {
     /// Whose token
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i64).range(1..=MAX_ID))]
     user_id: Option<i64>,
-    /// The name others see; without it, user-<ID>
+    /// The name others see; without it, user- and the number
     #[arg(long, value_name = "NAME", requires = "user_id")]
     username: Option<String>,
     /// The role

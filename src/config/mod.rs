@@ -52,7 +52,7 @@ pub struct ServeArgs {
         value_name = "ADDR:PORT"
     )]
     pub bind: String,
-    /// Web origin that may connect besides this machine's own, such as https://team.example (repeatable)
+    /// Web origin that may connect besides this machine's own, such as <https://team.example> (repeatable)
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
     /// URL under which others reach this server, when it stands behind a proxy

@@ -11,6 +11,8 @@ use std::{future::Future, pin::Pin};
 
 pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
 
+use tokio::sync::oneshot;
+
 use crate::protocol::{
     Ack, Content, Cursor, Message, Nonce, Place, RoomName, UserId, Username, Window,
 };
@@ -91,7 +93,14 @@ pub struct NewMessage {
 
 /// Resolves once the message is durable, or when that cannot be.
 #[derive(Debug)]
-pub struct Receipt(pub(crate) tokio::sync::oneshot::Receiver<Result<Ack, AppendError>>);
+pub struct Receipt(oneshot::Receiver<Result<Ack, AppendError>>);
+
+impl Receipt {
+    /// A receipt on which `answer` tells the outcome; a sender that is dropped tells [`AppendError::Uncertain`].
+    pub fn new(answer: oneshot::Receiver<Result<Ack, AppendError>>) -> Self {
+        Self(answer)
+    }
+}
 
 impl Future for Receipt {
     type Output = Result<Ack, AppendError>;

@@ -36,7 +36,7 @@ async fn with_bearer(server: &TestServer, token: &str) -> Handshake {
 }
 
 fn refusal(result: Handshake) -> (u16, String, String) {
-    let (status, body) = result.err().expect("a refusal");
+    let (status, body) = result.expect_err("a refusal");
     let body: Value = serde_json::from_str(&body).unwrap();
     let part = |name: &str| body["error"][name].as_str().unwrap().to_owned();
     (status, part("code"), part("message"))
@@ -73,7 +73,8 @@ async fn a_token_comes_in_a_header_a_subprotocol_or_the_query_first_found_first_
         server.token(2, "bob"),
         server.token(3, "kim"),
     );
-    let rows: [(Option<&str>, Option<&str>, Option<&str>, i64); 6] = [
+    type Row<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, i64);
+    let rows: [Row<'_>; 6] = [
         (Some(&ann), None, None, 1),
         (None, Some(&bob), None, 2),
         (None, None, Some(&kim), 3),

@@ -1,7 +1,7 @@
 //! The log in one SQLite file: WAL, `synchronous=FULL`, one writer thread, a pool of readers.
 //!
 //! `FULL` is what makes "acknowledged" mean "survives a power cut": WAL syncs after every commit only then
-//! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see [`writer`].
+//! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see `writer.rs`.
 
 mod lock;
 mod migrate;
@@ -160,7 +160,7 @@ impl Messages for SqliteStore {
         Box::pin(async move {
             let (reply, receipt) = oneshot::channel::<Result<Ack, AppendError>>();
             self.enqueue(Job::Append { message, reply }).await?;
-            Ok(Receipt(receipt))
+            Ok(Receipt::new(receipt))
         })
     }
 

@@ -1,0 +1,366 @@
+//! Storage that fails at the N-th call, for N = 1, 2, 3 …, under a session without a socket: whatever fails, whenever,
+//! a client is never told that something was not stored which was, nor the other way round.
+
+mod common;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use chat_server::{
+    auth::{Expiry, Identity, Tokens},
+    chat::{Chat, Policy, Rate},
+    hub::{End, Hub, Outbox},
+    metrics::Metrics,
+    protocol::{CloseCode, Cursor, Limits, LimitsInForce, RoomName, UserId, Username, Window},
+    relay,
+    session::{Event, Session, Shared, Timing},
+    store::{
+        Account, Answer, Directory, Messages, NewAccount, NewMessage, Page, Receipt, Scope, Store,
+        StoreError, User,
+        sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
+    },
+};
+use common::{SECRET, now, soon};
+use futures_util::stream;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// Real storage, of which one call fails.
+#[derive(Debug)]
+struct FaultyStore {
+    inner: SqliteStore,
+    calls: AtomicUsize,
+    fails_at: usize,
+    how: fn() -> StoreError,
+    appends: AtomicUsize,
+    /// This append is stored, and nobody is told.
+    silent_append: usize,
+}
+
+impl FaultyStore {
+    fn fault(&self) -> Result<(), StoreError> {
+        if self.calls.fetch_add(1, Relaxed) + 1 == self.fails_at {
+            Err((self.how)())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+macro_rules! or_fail {
+    ($self:ident, $call:expr) => {
+        Box::pin(async move {
+            $self.fault()?;
+            $call.await
+        })
+    };
+}
+
+impl Messages for FaultyStore {
+    fn append(&self, message: NewMessage) -> Answer<'_, Result<Receipt, StoreError>> {
+        Box::pin(async move {
+            self.fault()?;
+            let receipt = self.inner.append(message).await?;
+            if self.appends.fetch_add(1, Relaxed) + 1 != self.silent_append {
+                return Ok(receipt);
+            }
+            receipt.await.unwrap();
+            Ok(Receipt::new(tokio::sync::oneshot::channel().1))
+        })
+    }
+    fn read(
+        &self,
+        scope: Scope,
+        window: Window,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Page, StoreError>> {
+        or_fail!(self, self.inner.read(scope, window, max_bytes))
+    }
+    fn latest_id(&self) -> Answer<'_, Result<Cursor, StoreError>> {
+        or_fail!(self, self.inner.latest_id())
+    }
+    fn epoch(&self) -> &str {
+        self.inner.epoch()
+    }
+}
+
+impl Directory for FaultyStore {
+    fn user(&self, id: UserId) -> Answer<'_, Result<Option<User>, StoreError>> {
+        or_fail!(self, self.inner.user(id))
+    }
+    fn see_user(&self, id: UserId, username: Username) -> Answer<'_, Result<User, StoreError>> {
+        or_fail!(self, self.inner.see_user(id, username))
+    }
+    fn room_exists(&self, room: RoomName) -> Answer<'_, Result<bool, StoreError>> {
+        or_fail!(self, self.inner.room_exists(room))
+    }
+    fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
+        or_fail!(self, self.inner.create_room(room, max_rooms))
+    }
+    fn account(&self, name: Username) -> Answer<'_, Result<Option<Account>, StoreError>> {
+        or_fail!(self, self.inner.account(name))
+    }
+    fn create_account(&self, account: NewAccount) -> Answer<'_, Result<Option<User>, StoreError>> {
+        or_fail!(self, self.inner.create_account(account))
+    }
+    fn probe(&self) -> Answer<'_, Result<(), StoreError>> {
+        or_fail!(self, self.inner.probe())
+    }
+}
+
+const SCRIPT: [&str; 9] = [
+    r#"{"type":"join","room":"general","ref":"join"}"#,
+    r#"{"type":"message","room":"general","content":"1","ref":"1"}"#,
+    r#"{"type":"message","room":"new","content":"2","ref":"2"}"#,
+    r#"{"type":"dm","to":2,"content":"3","ref":"3"}"#,
+    r#"{"type":"room_history","room":"general","ref":"history"}"#,
+    r#"{"type":"message","room":"general","content":"4","nonce":"n","ref":"4"}"#,
+    r#"{"type":"join","room":"another","ref":"join2"}"#,
+    r#"{"type":"dm_history","with":2,"ref":"dms"}"#,
+    r#"{"type":"ping","ref":"ping"}"#,
+];
+
+/// What one run came to.
+struct Run {
+    frames: Vec<Value>,
+    end: End,
+    stored: Vec<String>,
+    calls: usize,
+}
+
+/// Plays the script against storage whose call number `fails_at` fails.
+async fn play(fails_at: usize, how: fn() -> StoreError) -> Run {
+    play_with(fails_at, how, 0).await
+}
+
+async fn play_with(fails_at: usize, how: fn() -> StoreError, silent_append: usize) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let (inner, feed, writer) =
+        SqliteStore::open(&options(folder.path()), Counters::default()).unwrap();
+    for id in 1..=2 {
+        inner.see_user(user(id), name(id)).await.unwrap();
+    }
+    let store = Arc::new(FaultyStore {
+        inner,
+        calls: 0.into(),
+        fails_at,
+        how,
+        appends: 0.into(),
+        silent_append,
+    });
+    let metrics = Arc::new(Metrics::default());
+    let hub = Arc::new(Hub::new(Cursor::START, metrics.deliveries.clone()));
+    let relay = tokio::spawn(relay::run(feed, hub.clone()));
+    let chat = Chat::new(
+        store.clone() as Arc<dyn Store>,
+        hub.clone(),
+        metrics,
+        policy(),
+    );
+    let shared = Arc::new(shared(chat));
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    let presence = hub.connect(user(1), outbox.clone());
+    let identity = Identity {
+        user: user(1),
+        username: name(1),
+        role: "user".into(),
+        expiry: Expiry(now() + 3600),
+    };
+    let session = Session::new(shared, identity, presence, outbox.clone());
+    let end = soon(
+        "the session",
+        session.run(stream::iter(SCRIPT.map(Event::Text))),
+    )
+    .await;
+    outbox.end(end);
+    let frames = frames(&outbox).await;
+    let calls = store.calls.load(Relaxed);
+    let stored = stored(&store.inner).await;
+    drop((store, hub));
+    finish(writer).await;
+    soon("the relay", relay).await.unwrap();
+    Run {
+        frames,
+        end,
+        stored,
+        calls,
+    }
+}
+
+fn options(folder: &std::path::Path) -> Options {
+    Options {
+        path: folder.join("chat.db"),
+        mode: Mode::Integrated,
+        switch_mode: false,
+        write_queue: 16,
+        batch_max: 16,
+        feed_batches: 16,
+        readers: 1,
+        patience: Duration::from_secs(5),
+    }
+}
+
+fn policy() -> Policy {
+    let none = Rate {
+        per_second: 0.0,
+        burst: 0.0,
+    };
+    Policy {
+        open_rooms: true,
+        rooms_max: 100,
+        rooms_per_connection: 10,
+        sends: none,
+        new_rooms: none,
+        history_bytes: 1 << 19,
+        limits: LimitsInForce {
+            content_bytes: 1 << 14,
+            frame_bytes: 1 << 16,
+            history_limit: 500,
+            history_bytes: 1 << 19,
+            rooms_per_connection: 10,
+            rate_per_second: 0,
+        },
+    }
+}
+
+fn shared(chat: Chat) -> Shared {
+    Shared {
+        chat: Arc::new(chat),
+        tokens: Arc::new(Tokens::new(SECRET, "JWT_SECRET")),
+        limits: Limits {
+            content_bytes: 1 << 14,
+            history_default: 50,
+            history_max: 500,
+            history_bytes: 1 << 19,
+        },
+        timing: Timing {
+            hold: Duration::from_secs(1),
+            ping: Duration::from_secs(3600),
+            silence: Duration::from_secs(7200),
+            in_flight: 8,
+        },
+        stop: CancellationToken::new(),
+    }
+}
+
+fn user(id: i64) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn name(id: i64) -> Username {
+    Username::new(&format!("user{id}")).unwrap()
+}
+
+async fn finish(writer: WriterHandle) {
+    tokio::task::spawn_blocking(|| writer.stop()).await.unwrap();
+}
+
+/// Every text frame in the outbox, as JSON.
+async fn frames(outbox: &Outbox) -> Vec<Value> {
+    let mut batch = VecDeque::new();
+    while soon("the outbox", outbox.take(&mut batch, 64))
+        .await
+        .is_none()
+    {}
+    let payload = |bytes: &[u8]| match bytes[1] {
+        126 => bytes[4..].to_vec(),
+        127 => bytes[10..].to_vec(),
+        _ => bytes[2..].to_vec(),
+    };
+    batch
+        .iter()
+        .map(|frame| serde_json::from_slice(&payload(frame.as_bytes())).unwrap())
+        .collect()
+}
+
+/// The contents of everything that is stored.
+async fn stored(store: &SqliteStore) -> Vec<String> {
+    let mut contents = Vec::new();
+    let rooms = ["general", "new"].map(|room| Scope::Room(RoomName::new(room).unwrap()));
+    for scope in rooms.into_iter().chain([Scope::Dm(user(1), user(2))]) {
+        let all = Window::After {
+            after: Cursor::START,
+            limit: 100,
+        };
+        let page = store.read(scope, all, usize::MAX).await.unwrap();
+        contents.extend(
+            page.messages
+                .iter()
+                .map(|message| message.content.as_str().to_owned()),
+        );
+    }
+    contents
+}
+
+/// For each send of the script: acknowledged means stored, an error means not stored, and nothing else was stored.
+fn judge(run: &Run, context: &str) {
+    for send in ["1", "2", "3", "4"] {
+        let answer = run.frames.iter().find(|frame| frame["ref"] == send);
+        let is_stored = run.stored.iter().any(|content| content == send);
+        match answer.map(|frame| frame["type"].as_str().unwrap()) {
+            Some("message_sent" | "dm_sent") => assert!(
+                is_stored,
+                "{context}: {send} was acknowledged and is not there"
+            ),
+            Some("error") => assert!(!is_stored, "{context}: {send} was refused and is there"),
+            Some(other) => panic!("{context}: {other} as the answer to {send}"),
+            // No answer: the connection has ended.
+            None => assert_eq!(
+                run.end,
+                End::Close(CloseCode::Internal),
+                "{context}: {send} was never answered"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn whichever_call_fails_every_send_is_answered_with_the_truth() {
+    let calm = play(0, || StoreError::Full).await;
+    judge(&calm, "without a fault");
+    assert_eq!((calm.stored.len(), calm.end), (4, End::Finish));
+    assert!(calm.calls >= 10, "{} calls", calm.calls);
+    type Fault = (fn() -> StoreError, &'static str);
+    let faults: [Fault; 4] = [
+        (|| StoreError::Full, "storage_full"),
+        (|| StoreError::Unavailable("a test"), "unavailable"),
+        (|| StoreError::Internal("a test".into()), "internal"),
+        (|| StoreError::Uncertain("a test".into()), "internal"),
+    ];
+    for (how, code) in faults {
+        for n in 1..=calm.calls {
+            let run = play(n, how).await;
+            let context = format!("{code} at call {n}");
+            judge(&run, &context);
+            let errors: Vec<&Value> = run
+                .frames
+                .iter()
+                .filter(|frame| frame["type"] == "error")
+                .collect();
+            assert_eq!(errors.len(), 1, "{context}: {:?}", run.frames);
+            assert_eq!(errors[0]["data"]["code"], code, "{context}");
+            assert_eq!(run.end, End::Finish, "{context}: the connection lives on");
+            assert_eq!(run.frames.last().unwrap()["type"], "pong", "{context}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_outcome_is_not_known_ends_the_connection_and_is_never_an_error() {
+    for n in 1..=4 {
+        let run = play_with(0, || StoreError::Full, n).await;
+        judge(&run, &format!("append {n} without an outcome"));
+        assert_eq!(run.end, End::Close(CloseCode::Internal));
+        assert!(
+            run.frames.iter().all(|frame| frame["type"] != "error"),
+            "{:?}",
+            run.frames
+        );
+    }
+}
