@@ -25,9 +25,9 @@ pub struct Site {
         value_name = "FILE"
     )]
     server: PathBuf,
-    /// Folder for the temporary database; the durable figures are those of its disk
-    #[arg(long, global = true, default_value = "target", value_name = "DIR")]
-    dir: PathBuf,
+    /// Folder for the temporary database, whose disk makes the durable figures; else that of the executable
+    #[arg(long, global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// One core for the server and one for this client, where there are two.
     #[arg(skip = cores::two())]
     cores: Option<[usize; 2]>,
@@ -38,8 +38,9 @@ pub struct Server {
     pub address: SocketAddr,
     pub pinned: bool,
     program: PathBuf,
-    folder: TempDir,
+    // Dropped before the folder that it writes to.
     process: Child,
+    folder: TempDir,
     // Kept open: a server whose output nobody takes would fail to write it.
     _output: Lines<BufReader<ChildStdout>>,
 }
@@ -48,12 +49,16 @@ impl Site {
     /// Starts a server with room for so many connections.
     pub async fn start(&self, connections: usize) -> Result<Server> {
         raise_file_limit(connections as u64 + SPARE_FILES)?;
-        let program = self
-            .server
-            .canonicalize()
-            .map_err(|error| format!("{}: {error}", self.server.display()))?;
-        // An absolute path, since the server works in that folder: there it finds no .env.
-        let folder = tempfile::tempdir_in(self.dir.canonicalize()?)?;
+        let no_server = |error| {
+            format!(
+                "{:?}: {error}; build it first, or see --server",
+                self.server
+            )
+        };
+        let program = self.server.canonicalize().map_err(no_server)?;
+        // A folder of its own, in which the server works: there it finds no .env.
+        let beside = program.parent().ok_or("the server is no file")?;
+        let folder = tempfile::tempdir_in(self.dir.as_deref().unwrap_or(beside))?;
         let mut command = Command::new(&program);
         command.args([
             "--bind",
@@ -81,8 +86,8 @@ impl Site {
             address,
             pinned: self.cores.is_some(),
             program,
-            folder,
             process,
+            folder,
             _output: output,
         })
     }

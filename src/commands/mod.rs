@@ -18,9 +18,12 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Without a command it serves. Flags come first, then the environment, then a .env file in the working directory.
-Environment only: JWT_SECRET, the secret that your backend signs its tokens with (HS256). Without it the built-in
-accounts are open. RUST_LOG, such as chat_server=debug.";
+Without a command it serves. Flags come first, then the environment, then a .env file in this folder.
+
+Environment only:
+  JWT_SECRET  the secret your backend signs its tokens with (HS256); without it the built-in accounts
+              are open
+  RUST_LOG    what is logged, such as chat_server=debug";
 
 #[derive(Debug, Subcommand)]
 enum Command {
