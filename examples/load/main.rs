@@ -4,9 +4,10 @@
 //!     cargo build --release
 //!     cargo run --release --example load -- fanout --readers 1000 --in-flight 16
 //!
-//! It starts the server itself, on one core, and keeps to another. The figure to compare is CPU time per message: it
-//! says the same on a busy machine, and when this client is the slower of the two. Each scenario prints a line of JSON
-//! with all its figures, then one to read.
+//! It starts the server itself, on one core, and keeps to another. CPU time per message is the figure to compare; it
+//! moves less than the rates when something else runs beside it, but it does move, since a server that is held up
+//! batches differently: compare runs on a quiet machine only. Where the client is busier than the server, the rates are
+//! the client's. Each scenario prints a line of JSON with all its figures, then one to read.
 
 #![forbid(unsafe_code)]
 

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    server::{Server, Site, cpu_ns},
+    server::{CpuClock, Server, Site},
     wire::{Result, Socket, is, number_after, unexpected},
 };
 
@@ -174,11 +174,12 @@ pub async fn idle(site: &Site, connections: usize) -> Result<Report> {
     // The first one pays for what all share.
     let mut sockets = vec![said_hello(&server, &token).await?];
     let before = server.resident_bytes()?;
-    let (start, start_ns) = (Instant::now(), server.cpu_ns()?);
+    let mut clock = server.cpu_clock()?;
+    let (start, start_ns) = (Instant::now(), clock.read_ns()?);
     for _ in 0..connections {
         sockets.push(said_hello(&server, &token).await?);
     }
-    let (time, cpu_ns) = (start.elapsed(), server.cpu_ns()?.saturating_sub(start_ns));
+    let (time, cpu_ns) = (start.elapsed(), clock.read_ns()? - start_ns);
     sleep(SETTLE).await;
     let bytes = server.resident_bytes()?.saturating_sub(before) as f64 / connections as f64;
     let per_second = connections as f64 / time.as_secs_f64();
@@ -220,11 +221,12 @@ async fn measure(
     name: String,
     mut json: Value,
 ) -> Result<Report> {
+    let mut clocks = [server.cpu_clock()?, CpuClock::of("self")];
     undisturbed(&mut tasks, WARM_UP).await?;
-    let before = sample(server, tally).await?;
+    let before = sample(server, tally, &mut clocks).await?;
     tally.clear_latencies();
     undisturbed(&mut tasks, Duration::try_from_secs_f64(seconds)?).await?;
-    let after = sample(server, tally).await?;
+    let after = sample(server, tally, &mut clocks).await?;
     let grown = from_fn(|at| after[at].saturating_sub(before[at]) as f64);
     json["pinned"] = server.pinned.into();
     Ok(report(
@@ -301,17 +303,19 @@ async fn undisturbed(tasks: &mut Tasks, time: Duration) -> Result<()> {
 }
 
 /// Everything that grows. What the server must be asked for comes first, since that takes a while.
-async fn sample(server: &Server, tally: &Tally) -> Result<[u64; 7]> {
+async fn sample(server: &Server, tally: &Tally, clocks: &mut [CpuClock; 2]) -> Result<[u64; 7]> {
     let (stored, commits) = server.stored_and_commits().await?;
-    let [delivered, acknowledged] =
-        [&tally.delivered, &tally.acknowledged].map(|it| it.load(Relaxed));
+    let [delivered, acked] =
+        [&tally.delivered, &tally.acknowledged].map(|count| count.load(Relaxed));
+    let [server_clock, own_clock] = clocks;
+    let (server_ns, client_ns) = (server_clock.read_ns()?, own_clock.read_ns()?);
     Ok([
         now_ns(),
         delivered,
-        acknowledged,
+        acked,
         stored,
         commits,
-        server.cpu_ns()?,
-        cpu_ns("self")?,
+        server_ns,
+        client_ns,
     ])
 }

@@ -1,7 +1,10 @@
 //! The server under measurement: a process of its own on a core of its own, with a new database, and what the system
 //! says about it.
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    collections::HashMap, ffi::OsString, fs, net::SocketAddr, path::PathBuf, process::Stdio,
+    time::Duration,
+};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
@@ -60,19 +63,9 @@ impl Site {
         let beside = program.parent().ok_or("the server is no file")?;
         let folder = tempfile::tempdir_in(self.dir.as_deref().unwrap_or(beside))?;
         let mut command = Command::new(&program);
-        command.args([
-            "--bind",
-            "127.0.0.1:0",
-            "--db",
-            "load.db",
-            "--rate-limit",
-            "0",
-            "--max-connections",
-        ]);
-        command
-            .arg((connections + 10).to_string())
-            .env("RUST_LOG", "error")
-            .env_remove("JWT_SECRET");
+        command.args(["--bind=127.0.0.1:0", "--db=load.db", "--rate-limit=0"]);
+        command.arg(format!("--max-connections={}", connections + 10));
+        command.env("RUST_LOG", "error").env_remove("JWT_SECRET");
         command
             .current_dir(&folder)
             .stdin(Stdio::null())
@@ -132,24 +125,11 @@ async fn ready(output: &mut Lines<BufReader<ChildStdout>>) -> Result<SocketAddr>
 impl Server {
     /// A token of user `id`, made by the program itself: it knows the secret beside the database.
     pub async fn token(&self, id: usize) -> Result<String> {
-        let (id, name) = (id.to_string(), format!("user{id}"));
         let mut command = Command::new(&self.program);
-        command.args([
-            "token",
-            "--db",
-            "load.db",
-            "--ttl",
-            "1d",
-            "--user-id",
-            &id,
-            "--username",
-            &name,
-        ]);
-        let output = command
-            .env_remove("JWT_SECRET")
-            .current_dir(&self.folder)
-            .output()
-            .await?;
+        command.args(["token", "--db=load.db", "--ttl=1d"]);
+        command.args([format!("--user-id={id}"), format!("--username=user{id}")]);
+        command.env_remove("JWT_SECRET").current_dir(&self.folder);
+        let output = command.output().await?;
         let token = String::from_utf8(output.stdout)?.trim().to_owned();
         if token.is_empty() {
             Err("the server made no token".into())
@@ -158,25 +138,18 @@ impl Server {
         }
     }
 
-    /// CPU time so far, in nanoseconds.
-    pub fn cpu_ns(&self) -> Result<u64> {
-        cpu_ns(&self.process.id().ok_or("the server has ended")?.to_string())
+    pub fn cpu_clock(&self) -> Result<CpuClock> {
+        let id = self.process.id().ok_or("the server has ended")?;
+        Ok(CpuClock::of(&id.to_string()))
     }
 
     /// Memory that is resident, in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
         let id = self.process.id().ok_or("the server has ended")?;
         let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
-        let kilobytes = rollup.lines().find_map(|line| {
-            line.strip_prefix("Rss:")?
-                .strip_suffix("kB")?
-                .trim()
-                .parse()
-                .ok()
-        });
-        Ok(kilobytes
-            .map(|kilobytes: u64| kilobytes * 1024)
-            .ok_or("no Rss in smaps_rollup")?)
+        let kilobytes = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+        let kilobytes = kilobytes.and_then(|rest| rest.strip_suffix("kB")?.trim().parse().ok());
+        Ok(1024 * kilobytes.unwrap_or(0_u64))
     }
 
     /// Messages stored so far, and the transactions that it took.
@@ -199,19 +172,35 @@ impl Server {
     }
 }
 
-/// CPU time of a process by the scheduler's own clock: exact, where utime and stime count ticks of 10 ms.
-pub fn cpu_ns(process: &str) -> Result<u64> {
-    let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread that has ended in between is not there to be read; a chat server's threads stay.
-        let stat = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        sum += stat
-            .split(' ')
-            .next()
-            .and_then(|ns| ns.parse::<u64>().ok())
-            .unwrap_or(0);
+/// CPU time of a process by the scheduler's own clock, which is finer than utime and stime with their ticks of 10 ms.
+pub struct CpuClock {
+    tasks: PathBuf,
+    seen: HashMap<OsString, u64>,
+}
+
+impl CpuClock {
+    /// `process` is an id, or `self`.
+    pub fn of(process: &str) -> Self {
+        let tasks = format!("/proc/{process}/task").into();
+        Self {
+            tasks,
+            seen: HashMap::new(),
+        }
     }
-    Ok(sum)
+
+    /// Nanoseconds so far. A thread that has ended since the last call counts as it was then: those that wait for
+    /// blocking work end after ten idle seconds.
+    pub fn read_ns(&mut self) -> Result<u64> {
+        for task in fs::read_dir(&self.tasks)? {
+            let task = task?;
+            let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let ns = stat.split(' ').next().and_then(|ns| ns.parse().ok());
+            if let Some(ns) = ns {
+                self.seen.insert(task.file_name(), ns);
+            }
+        }
+        Ok(self.seen.values().sum())
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -139,11 +139,6 @@ impl Hub {
             .await;
     }
 
-    /// Whether the user has a connection here.
-    pub fn is_online(&self, user: UserId) -> bool {
-        self.lock().users.contains_key(&user)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change is complete before anything that could panic, so the maps behind a poisoned lock are whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

@@ -3,6 +3,7 @@
 //! `FULL` is what makes "acknowledged" mean "survives a power cut": WAL syncs after every commit only then
 //! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see `writer.rs`.
 
+mod job;
 mod lock;
 mod migrate;
 mod open;
@@ -25,8 +26,9 @@ use super::{
     Receipt, Scope, StoreError, User, feed,
 };
 use crate::protocol::{Ack, Cursor, RoomName, UserId, Username, Window};
+use job::Job;
 use reader::Readers;
-use writer::{Job, Writer};
+use writer::Writer;
 
 /// Oldest SQLite without the WAL-reset bug (<https://sqlite.org/wal.html#walresetbug>): 3.51.3.
 pub const OLDEST_SQLITE: i32 = 3_051_003;

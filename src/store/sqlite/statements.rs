@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::writer::{Job, Outcome};
+use super::job::{Job, Outcome};
 use crate::{
     protocol::{Ack, Content, Message, MessageId, Place, RoomName, Timestamp, UserId, Username},
     store::{AppendError, NewAccount, NewMessage, User},

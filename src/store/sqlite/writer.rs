@@ -7,51 +7,17 @@
 use std::{path::PathBuf, sync::Arc};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::{Counters, Reply, open, statements};
-use crate::{
-    protocol::{Ack, Message, RoomName, Timestamp, UserId, Username},
-    store::{AppendError, Committed, FeedSender, NewAccount, NewMessage, StoreError, User},
+use super::{
+    Counters,
+    job::{Job, Outcome},
+    open, statements,
 };
-
-/// Everything that can be asked of the writer.
-#[derive(Debug)]
-pub(super) enum Job {
-    Append {
-        message: NewMessage,
-        reply: oneshot::Sender<Result<Ack, AppendError>>,
-    },
-    SeeUser {
-        id: UserId,
-        username: Username,
-        reply: Reply<User>,
-    },
-    CreateRoom {
-        room: RoomName,
-        max_rooms: u64,
-        reply: Reply<bool>,
-    },
-    CreateAccount {
-        account: NewAccount,
-        reply: Reply<Option<User>>,
-    },
-    Probe {
-        reply: Reply<()>,
-    },
-    Stop,
-}
-
-/// What one job came to inside the transaction, not yet told to anybody.
-pub(super) enum Outcome {
-    Stored(Message),
-    Duplicate(Ack),
-    Refused(AppendError),
-    User(User),
-    Room(bool),
-    Account(Option<User>),
-    Probed,
-}
+use crate::{
+    protocol::{Ack, Message, Timestamp},
+    store::{Committed, FeedSender, StoreError},
+};
 
 /// Why a transaction came to nothing.
 enum Fault {
@@ -216,34 +182,6 @@ impl Writer {
         if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         {
             tracing::warn!(%error, "the last checkpoint failed; nothing is lost: the next start goes on from the write-ahead log");
-        }
-    }
-}
-
-impl Job {
-    fn fail(self, error: &StoreError) {
-        match self {
-            Self::Append { reply, .. } => drop(reply.send(Err(match error {
-                StoreError::Uncertain(_) => AppendError::Uncertain,
-                error => AppendError::Store(error.again()),
-            }))),
-            Self::SeeUser { reply, .. } => drop(reply.send(Err(error.again()))),
-            Self::CreateRoom { reply, .. } => drop(reply.send(Err(error.again()))),
-            Self::CreateAccount { reply, .. } => drop(reply.send(Err(error.again()))),
-            Self::Probe { reply } => drop(reply.send(Err(error.again()))),
-            Self::Stop => {}
-        }
-    }
-}
-
-impl StoreError {
-    /// The same error for one more of those who wait.
-    fn again(&self) -> Self {
-        match self {
-            Self::Full => Self::Full,
-            Self::Unavailable(why) => Self::Unavailable(why),
-            Self::Uncertain(why) => Self::Uncertain(why.clone()),
-            Self::Internal(source) => Self::Internal(source.to_string().into()),
         }
     }
 }

@@ -1,0 +1,76 @@
+//! What the writer can be asked, and what each job comes to: a closed set, so that a batch of them is one transaction.
+
+use tokio::sync::oneshot;
+
+use super::Reply;
+use crate::{
+    protocol::{Ack, Message, RoomName, UserId, Username},
+    store::{AppendError, NewAccount, NewMessage, StoreError, User},
+};
+
+/// Everything that can be asked of the writer.
+#[derive(Debug)]
+pub(super) enum Job {
+    Append {
+        message: NewMessage,
+        reply: oneshot::Sender<Result<Ack, AppendError>>,
+    },
+    SeeUser {
+        id: UserId,
+        username: Username,
+        reply: Reply<User>,
+    },
+    CreateRoom {
+        room: RoomName,
+        max_rooms: u64,
+        reply: Reply<bool>,
+    },
+    CreateAccount {
+        account: NewAccount,
+        reply: Reply<Option<User>>,
+    },
+    Probe {
+        reply: Reply<()>,
+    },
+    Stop,
+}
+
+/// What one job came to inside the transaction, not yet told to anybody.
+pub(super) enum Outcome {
+    Stored(Message),
+    Duplicate(Ack),
+    Refused(AppendError),
+    User(User),
+    Room(bool),
+    Account(Option<User>),
+    Probed,
+}
+
+impl Job {
+    /// Tells whoever waits that nothing came of it.
+    pub(super) fn fail(self, error: &StoreError) {
+        match self {
+            Self::Append { reply, .. } => drop(reply.send(Err(match error {
+                StoreError::Uncertain(_) => AppendError::Uncertain,
+                error => AppendError::Store(error.again()),
+            }))),
+            Self::SeeUser { reply, .. } => drop(reply.send(Err(error.again()))),
+            Self::CreateRoom { reply, .. } => drop(reply.send(Err(error.again()))),
+            Self::CreateAccount { reply, .. } => drop(reply.send(Err(error.again()))),
+            Self::Probe { reply } => drop(reply.send(Err(error.again()))),
+            Self::Stop => {}
+        }
+    }
+}
+
+impl StoreError {
+    /// The same error for one more of those who wait.
+    fn again(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::Unavailable(why) => Self::Unavailable(why),
+            Self::Uncertain(why) => Self::Uncertain(why.clone()),
+            Self::Internal(source) => Self::Internal(source.to_string().into()),
+        }
+    }
+}
