@@ -29,7 +29,7 @@ pub async fn run(mut feed: CommitFeed, hub: Arc<Hub>) {
 /// After so many bytes to each reader the sockets get a turn, or one large commit would fill every outbox.
 const SLICE_BYTES: usize = 64 * 1024;
 
-/// The length of the frame, in bytes.
+/// The length of the frame that was queued, in bytes.
 fn announce(hub: &Hub, Committed { message, origin }: &Committed) -> usize {
     let audience = match &message.place {
         Place::Room(room) => Audience::Room(room),
@@ -39,8 +39,7 @@ fn announce(hub: &Hub, Committed { message, origin }: &Committed) -> usize {
             except: *origin,
         },
     };
-    let frame = Frame::message(message);
-    hub.publish(message.id, &frame, audience);
+    let bytes = hub.publish(message.id, audience, || Frame::message(message));
     match &message.place {
         Place::Room(room) => tracing::debug!(id = message.id.get(), %room, "message stored"),
         Place::Dm(to) => tracing::debug!(
@@ -50,5 +49,5 @@ fn announce(hub: &Hub, Committed { message, origin }: &Committed) -> usize {
             "dm stored"
         ),
     }
-    frame.len_bytes()
+    bytes
 }

@@ -6,6 +6,7 @@
 mod outbox;
 
 use std::{
+    cell::LazyCell,
     collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -13,7 +14,7 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
-pub use outbox::{End, Outbox};
+pub use outbox::{End, Outbox, shrink_after_burst};
 
 use crate::{
     frame::Frame,
@@ -92,8 +93,16 @@ impl Hub {
         }
     }
 
-    /// Queues `frame`, which is message `id`, to its audience. Ids must come in increasing order.
-    pub fn publish(&self, id: MessageId, frame: &Frame, audience: Audience<'_>) {
+    /// Queues message `id` to its audience; `encode` makes its frame, once, if there is anybody to have it. Ids must come
+    /// in increasing order. The length of the frame in bytes; 0 when nobody has it.
+    pub fn publish(
+        &self,
+        id: MessageId,
+        audience: Audience<'_>,
+        encode: impl FnOnce() -> Frame,
+    ) -> usize {
+        // Encoding under the lock costs a microsecond, and nobody can join between the question and the answer.
+        let frame = LazyCell::new(encode);
         let mut inner = self.lock();
         inner.floor = id.into();
         let mut delivered = 0;
@@ -116,6 +125,7 @@ impl Hub {
         }
         drop(inner);
         self.deliveries.inc_by(delivered);
+        if delivered == 0 { 0 } else { frame.len_bytes() }
     }
 
     /// Wakes those who wait for what has been published by now.

@@ -162,15 +162,13 @@ impl Outbox {
             {
                 let mut state = self.lock();
                 if !state.queue.is_empty() {
-                    let count = most.min(state.queue.len());
-                    batch.extend(state.queue.drain(..count));
+                    move_front(&mut state.queue, batch, most);
                     return None;
                 }
                 if let Some(end) = state.end {
                     return Some(end);
                 }
-                // A burst must not cost an idle connection its memory for ever.
-                state.queue.shrink_to(KEPT_FRAMES);
+                shrink_after_burst(&mut state.queue);
             }
             self.ready.notified().await;
         }
@@ -179,10 +177,12 @@ impl Outbox {
     /// `bytes` have left.
     pub fn written(&self, bytes: usize) {
         let mut state = self.lock();
+        let mark = self.limit_bytes / 2;
+        let had_no_room = state.bytes > mark;
         state.bytes = state.bytes.saturating_sub(bytes);
-        let room = state.bytes <= self.limit_bytes / 2;
+        let has_room = state.bytes <= mark;
         drop(state);
-        if room {
+        if had_no_room && has_room {
             self.drained.notify_waiters();
         }
     }
@@ -193,8 +193,24 @@ impl Outbox {
     }
 }
 
-/// Frames that an idle queue keeps room for.
-const KEPT_FRAMES: usize = 8;
+/// Moves up to `most` frames from the front of `queue` to the end of `batch`, without copying when all of them go.
+fn move_front(queue: &mut VecDeque<Frame>, batch: &mut VecDeque<Frame>, most: usize) {
+    if batch.is_empty() && queue.len() <= most {
+        std::mem::swap(queue, batch);
+    } else {
+        batch.extend(queue.drain(..most.min(queue.len())));
+    }
+}
+
+/// A queue that a burst made longer than this gives its memory back when it is empty: 64 frames of 32 bytes are 2 KiB.
+const KEPT_FRAMES: usize = 64;
+
+/// Gives back what only a burst needs. Cheap enough for every round, since a usual round changes nothing.
+pub fn shrink_after_burst(queue: &mut VecDeque<Frame>) {
+    if queue.capacity() > KEPT_FRAMES && queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+}
 
 #[cfg(test)]
 mod tests {

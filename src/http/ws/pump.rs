@@ -6,14 +6,12 @@ use tokio::{io::AsyncWriteExt as _, net::tcp::OwnedWriteHalf, time::timeout};
 
 use crate::{
     frame::Frame,
-    hub::{End, Outbox},
+    hub::{End, Outbox, shrink_after_burst},
     protocol::CloseCode,
 };
 
 /// Frames in one `writev`; Linux takes up to 1,024 (IOV_MAX), and the array lives on the stack at 16 bytes each.
 const FRAMES_AT_ONCE: usize = 64;
-/// Frames that an idle pump keeps room for.
-const KEPT_FRAMES: usize = 8;
 
 /// Writes until the outbox ends or the peer is gone.
 pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>, stall: Duration) {
@@ -26,7 +24,7 @@ pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>, stall: 
         if let Err(end) = write_all(&socket, &mut batch, &outbox, stall).await {
             return outbox.end(end);
         }
-        batch.shrink_to(KEPT_FRAMES);
+        shrink_after_burst(&mut batch);
         if end.is_some() {
             // The peer may be gone already; there is nothing left to lose.
             let _ = socket.shutdown().await;
@@ -57,14 +55,13 @@ async fn write_all(
     Ok(())
 }
 
-/// One `writev`; takes what was written off the front of `batch` and returns its length in bytes.
+/// One system call; takes what was written off the front of `batch` and returns its length in bytes.
 fn write_some(socket: &OwnedWriteHalf, batch: &mut VecDeque<Frame>) -> io::Result<usize> {
-    let mut slices = [io::IoSlice::new(&[]); FRAMES_AT_ONCE];
-    let count = batch.len().min(FRAMES_AT_ONCE);
-    for (slice, frame) in slices.iter_mut().zip(batch.iter()) {
-        *slice = io::IoSlice::new(frame.as_bytes());
-    }
-    let written = socket.try_write_vectored(&slices[..count])?;
+    let written = match (batch.front(), batch.len()) {
+        // The usual case of a quiet room, and cheaper for the kernel than a vector of one.
+        (Some(only), 1) => socket.try_write(only.as_bytes())?,
+        _ => write_vector(socket, batch)?,
+    };
     let mut left = written;
     while let Some(front) = batch.front_mut() {
         if left < front.len_bytes() {
@@ -75,4 +72,13 @@ fn write_some(socket: &OwnedWriteHalf, batch: &mut VecDeque<Frame>) -> io::Resul
         batch.pop_front();
     }
     Ok(written)
+}
+
+fn write_vector(socket: &OwnedWriteHalf, batch: &VecDeque<Frame>) -> io::Result<usize> {
+    let mut slices = [io::IoSlice::new(&[]); FRAMES_AT_ONCE];
+    let count = batch.len().min(FRAMES_AT_ONCE);
+    for (slice, frame) in slices.iter_mut().zip(batch) {
+        *slice = io::IoSlice::new(frame.as_bytes());
+    }
+    socket.try_write_vectored(&slices[..count])
 }

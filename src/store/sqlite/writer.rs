@@ -115,15 +115,13 @@ impl Writer {
             Fault::Undone(translate(error))
         };
         let now = Timestamp::now();
-        connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .map_err(|error| undone(connection, error))?;
+        run(connection, "BEGIN IMMEDIATE").map_err(|error| undone(connection, error))?;
         let outcomes = batch
             .iter()
             .map(|job| statements::apply(connection, job, now))
             .collect::<Result<Vec<_>, _>>();
         let outcomes = outcomes.map_err(|error| undone(connection, error))?;
-        match connection.execute_batch("COMMIT") {
+        match run(connection, "COMMIT") {
             Ok(()) => Ok(outcomes),
             // A frame was not written whole, and the one that completes the transaction is the last: it is not there.
             Err(error) if found_no_room(&error) => Err(undone(connection, error)),
@@ -184,6 +182,11 @@ impl Writer {
             tracing::warn!(%error, "the last checkpoint failed; nothing is lost: the next start goes on from the write-ahead log");
         }
     }
+}
+
+/// Runs a statement of transaction control, parsed only once.
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(|_| ())
 }
 
 fn ack_of(message: &Message) -> Ack {
