@@ -17,7 +17,7 @@ CREATE TABLE log (
 ) STRICT;
 
 CREATE TABLE users (
-    id            INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id BETWEEN 1 AND 9007199254740991),
+    id            INTEGER PRIMARY KEY CHECK (id BETWEEN 1 AND 9007199254740991),
     username      TEXT    NOT NULL CHECK (username <> ''),
     email         TEXT,
     -- argon2id, PHC string format; NULL for guests and for a backend's users.

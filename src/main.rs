@@ -27,25 +27,47 @@ async fn main() -> ExitCode {
 
 /// Puts what a `.env` file says into the environment, where nothing stands yet; whether there was one.
 fn read_dotenv() -> Result<bool, String> {
-    match dotenvy::from_path(".env") {
-        Ok(()) => Ok(true),
-        Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        // The library's own words would show a part of the line, and that part may be of a secret.
-        Err(dotenvy::Error::LineParse(..)) => Err(broken_line()),
-        Err(_) => Err("give this user permission to read it, or rename it".into()),
+    let text = match std::fs::read_to_string(".env") {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => {
+            return Err(format!(
+                "{error}; it must be a text file that this user may read, or have another name"
+            ));
+        }
+    };
+    if dotenvy::from_read_iter(text.as_bytes()).any(|pair| pair.is_err()) {
+        return Err(first_fault(&text));
     }
+    if let Some(line) = text.lines().position(cuts_a_secret) {
+        let line = line + 1;
+        return Err(format!(
+            "line {line} (JWT_SECRET) has a $, which would be read as a variable; put the value in single quotes"
+        ));
+    }
+    dotenvy::from_read(text.as_bytes()).map_err(|_| first_fault(&text))?;
+    Ok(true)
 }
 
-/// Names the first line that cannot be read by itself, without showing what stands behind its name.
-fn broken_line() -> String {
-    let text = std::fs::read_to_string(".env").unwrap_or_default();
+/// Which line cannot be read, without showing any of it: it may be a secret.
+fn first_fault(text: &str) -> String {
     let breaks = |line: &str| dotenvy::from_read_iter(line.as_bytes()).any(|pair| pair.is_err());
-    let number = text.lines().position(breaks);
-    let name = number
-        .and_then(|number| text.lines().nth(number)?.split_once('='))
-        .map_or("", |(name, _)| name);
-    let number = number.map_or("a line".into(), |number| format!("line {}", number + 1));
-    format!("{number} ({name}) is no NAME=value; put the value in single quotes")
+    let line = text
+        .lines()
+        .position(breaks)
+        .map_or("a line".into(), |line| format!("line {}", line + 1));
+    format!("{line} is no NAME=value; put the value in single quotes")
+}
+
+/// Whether the line sets JWT_SECRET to something of which a `$…` would be replaced.
+fn cuts_a_secret(line: &str) -> bool {
+    let line = line.trim_start();
+    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+    line.split_once('=').is_some_and(|(name, value)| {
+        name.trim_end() == "JWT_SECRET"
+            && value.contains('$')
+            && !value.trim_start().starts_with('\'')
+    })
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

@@ -20,6 +20,8 @@ pub fn start(filter: Option<&str>) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // A log line that cannot be written (a full disk, a reader that has gone) is lost, and nothing else is.
+        .log_internal_errors(false)
         .finish();
     // Only a second call could fail, and then the first one's logger goes on.
     let _ = tracing::subscriber::set_global_default(logger);

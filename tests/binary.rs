@@ -172,7 +172,7 @@ async fn settings_come_from_flags_then_the_environment_then_dotenv() {
     let (code, said) = refused(folder.path(), &[], &[]);
     assert_eq!(code, 2);
     assert!(
-        said.contains(".env") && said.contains("JWT_SECRET") && !said.contains("two words"),
+        said.contains(".env") && said.contains("line 1") && !said.contains("words"),
         "{said}"
     );
 }
@@ -231,6 +231,13 @@ fn a_start_that_cannot_be_names_the_flag_and_the_fix() {
             &["--db", "mysql"],
         ),
         (&["--db", ":memory:"], &[], 2, &["--db", "file"]),
+        (&["--db", "file:chat.db"], &[], 2, &["--db", "path"]),
+        (
+            &["--silence-seconds", "18446744073709551615"],
+            &[],
+            2,
+            &["--silence-seconds"],
+        ),
         (
             &[],
             &[("JWT_SECRET", "")],
@@ -317,6 +324,7 @@ fn what_is_not_ours_is_refused_and_left_byte_for_byte() {
     };
     rewritten("newer.db", "PRAGMA user_version = 1001");
     rewritten("foreign.db", "PRAGMA application_id = 7");
+    rewritten("never.db", "PRAGMA user_version = -2147483648");
     fs::write(
         path.join("text.db"),
         "not a database, but dear to somebody\n".repeat(9),
@@ -332,6 +340,7 @@ fn what_is_not_ours_is_refused_and_left_byte_for_byte() {
     for (name, parts) in [
         ("newer.db", ["schema version 1001", "newer chat-server"]),
         ("foreign.db", ["another program's", "--db"]),
+        ("never.db", ["never was", "--db"]),
         ("text.db", ["not a chat-server database", "--db"]),
         ("short.db", ["not a chat-server database", "--db"]),
         ("other.db", ["not a chat-server database", "--db"]),
@@ -380,6 +389,100 @@ async fn one_file_has_one_server_and_a_kill_frees_it() {
         connected(&second).await.room_history("general").await.len(),
         1
     );
+}
+
+#[tokio::test]
+async fn a_link_to_a_file_that_is_not_there_yet_is_that_file_from_the_start() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    std::os::unix::fs::symlink("data/real.db", folder.path().join("chat.db")).unwrap();
+    let first = Running::on(folder.path());
+    let (code, said) = refused(
+        folder.path(),
+        &["--db", "data/real.db", "--bind", "127.0.0.1:0"],
+        &[],
+    );
+    assert!(code == 1 && said.contains("in use"), "{said}");
+    let (token, user) = guest(&first).await;
+    first.kill();
+    let second = Running::on(folder.path());
+    with_token(&second, &token, user).await.ping().await;
+    assert!(folder.path().join("data/real.db-secret").exists());
+}
+
+#[tokio::test]
+async fn a_log_without_its_file_is_not_deleted() {
+    let folder = folder();
+    let server = Running::on(folder.path());
+    connected(&server)
+        .await
+        .send_room("general", "only in the write-ahead log")
+        .await;
+    server.kill();
+    fs::rename(
+        folder.path().join("chat.db"),
+        folder.path().join("mislaid.db"),
+    )
+    .unwrap();
+    let log = fs::read(folder.path().join("chat.db-wal")).unwrap();
+    let (code, said) = refused(folder.path(), &["--bind", "127.0.0.1:0"], &[]);
+    assert!(code == 1 && said.contains("put the file back"), "{said}");
+    assert_eq!(fs::read(folder.path().join("chat.db-wal")).unwrap(), log);
+    fs::rename(
+        folder.path().join("mislaid.db"),
+        folder.path().join("chat.db"),
+    )
+    .unwrap();
+    let server = Running::on(folder.path());
+    assert_eq!(
+        connected(&server).await.room_history("general").await.len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_log_or_greeting_that_nobody_reads_stops_nothing() {
+    let folder = folder();
+    let mut command = chat_server(folder.path(), &["--bind", "127.0.0.1:0"]);
+    let mut server = Running::start(&mut command);
+    server.read_no_more();
+    // More connections than a pipe that nobody empties could hold lines of.
+    for _ in 0..20 {
+        assert_eq!(http::get(server.address, "/healthz").await.status, 200);
+    }
+    connected(&server).await.ping().await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().0, Some(0));
+}
+
+#[tokio::test]
+async fn an_id_that_a_token_brought_does_not_use_up_the_ids_of_accounts() {
+    let folder = folder();
+    let server = Running::on(folder.path());
+    for id in ["1", "2", "9007199254740991"] {
+        let printed = output(&mut chat_server(folder.path(), &["token", "--user-id", id]));
+        let me = http::me(server.address, text(&printed.stdout).trim()).await;
+        assert_eq!(me.status, 200, "{}", me.body);
+    }
+    assert_eq!((guest(&server).await.1, guest(&server).await.1), (3, 4));
+}
+
+#[tokio::test]
+async fn after_a_switch_to_a_backend_its_names_count() {
+    let folder = folder();
+    let server = Running::on(folder.path());
+    assert_eq!(guest(&server).await.1, 1);
+    drop(server);
+    let secret = "a secret of a backend, 32 bytes..";
+    let mut command = chat_server(folder.path(), &["--bind", "127.0.0.1:0", "--switch-mode"]);
+    let server = Running::start(command.env("JWT_SECRET", secret));
+    let mut sign = chat_server(
+        folder.path(),
+        &["token", "--user-id", "1", "--username", "the backend's"],
+    );
+    let token = text(&output(sign.env("JWT_SECRET", secret)).stdout);
+    let me = http::me(server.address, token.trim()).await.json();
+    assert_eq!(me["user"]["username"], "the backend's");
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ impl Log {
     fn sqlite_in(folder: TempDir) -> Self {
         let options = Options {
             path: folder.path().join("chat.db"),
-            mode: Mode::Integrated,
+            mode: Mode::Standalone,
             switch_mode: false,
             write_queue: 1024,
             batch_max: 256,

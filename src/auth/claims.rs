@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Identity, Refusal, refuse};
+use super::{Identity, LEEWAY_SECONDS, Refusal, refuse};
 use crate::protocol::{MAX_ID, UserId, Username};
 
 /// The payload of a token whose signature holds.
@@ -20,15 +20,16 @@ const DEFAULT_ROLE: &str = "user";
 const ROLE_MAX_BYTES: usize = 64;
 
 impl Claims {
-    /// Who this is, if the claims hold at `now` (Unix seconds) with `leeway` seconds forgiven.
+    /// Who this is, if the claims hold at `now` (Unix seconds). `leeway` seconds are forgiven after `exp`, and
+    /// [`LEEWAY_SECONDS`] before `nbf` and `iat`, which only say how far two clocks are apart.
     pub fn identity(&self, now: i64, leeway: i64) -> Result<Identity, Refusal> {
         let expiry = self.expiry()?;
         if now >= expiry.0.saturating_add(leeway) {
             let ago = span(now.saturating_sub(expiry.0));
             return refuse(format!("token expired {ago} ago"), RENEW);
         }
-        self.not_before("nbf", "is valid only in", now, leeway)?;
-        self.not_before("iat", "was issued in the future, in", now, leeway)?;
+        self.not_before("nbf", "is valid only in", now)?;
+        self.not_before("iat", "was issued in the future, in", now)?;
         let user = self.user()?;
         Ok(Identity {
             user,
@@ -48,7 +49,7 @@ impl Claims {
         }
     }
 
-    fn not_before(&self, claim: &str, words: &str, now: i64, leeway: i64) -> Result<(), Refusal> {
+    fn not_before(&self, claim: &str, words: &str, now: i64) -> Result<(), Refusal> {
         let Some(value) = self.0.get(claim) else {
             return Ok(());
         };
@@ -59,7 +60,7 @@ impl Claims {
             );
         };
         let early = seconds.saturating_sub(now);
-        if early > leeway {
+        if early > LEEWAY_SECONDS {
             let early = span(early);
             return refuse(
                 format!("token {words} {early}: compare the clocks of both machines"),

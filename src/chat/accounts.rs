@@ -1,7 +1,6 @@
 //! The built-in accounts of standalone mode: register, log in, be a guest, get a fresh token.
 //!
-//! Passwords are hashed with argon2id at OWASP's parameters: 19 MiB and two passes each. So few run at a time, and few
-//! wait, or a row of logins would take all memory.
+//! Passwords are hashed with argon2id at OWASP's parameters: 19 MiB and two passes each.
 
 use std::sync::Arc;
 
@@ -10,9 +9,11 @@ use argon2::{
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
-use super::failure;
+use super::{
+    failure,
+    hashing::{HashError, Hashers, NotHashed},
+};
 use crate::{
     auth::{Identity, Tokens},
     protocol::{ErrorCode, Reject, UserId, Username},
@@ -41,8 +42,7 @@ pub struct Accounts {
     store: Arc<dyn Store>,
     tokens: Arc<Tokens>,
     policy: AccountPolicy,
-    hashing: Semaphore,
-    line: Semaphore,
+    hashers: Hashers,
 }
 
 /// A token and whose it is: the body of every successful answer.
@@ -76,17 +76,19 @@ impl From<&Identity> for PublicUser {
 }
 
 impl Accounts {
-    /// The accounts in `store`, whose tokens `tokens` signs.
-    pub fn new(store: Arc<dyn Store>, tokens: Arc<Tokens>, policy: AccountPolicy) -> Self {
-        let hashing = Semaphore::new(policy.hashing_at_once);
-        let line = Semaphore::new(policy.hashing_at_once + policy.hashing_in_line);
-        Self {
+    /// The accounts in `store`, whose tokens `tokens` signs. Fails when the system gives no thread.
+    pub fn new(
+        store: Arc<dyn Store>,
+        tokens: Arc<Tokens>,
+        policy: AccountPolicy,
+    ) -> std::io::Result<Self> {
+        let hashers = Hashers::start(policy.hashing_at_once, policy.hashing_in_line)?;
+        Ok(Self {
             store,
             tokens,
             policy,
-            hashing,
-            line,
-        }
+            hashers,
+        })
     }
 
     /// Whether register and guest are open.
@@ -224,36 +226,28 @@ impl Accounts {
         ))
     }
 
-    /// Runs `work` when it is its turn, away from the threads that serve sockets.
+    /// Runs `work` when it is its turn.
     async fn hash<T: Send + 'static>(
         &self,
         work: impl FnOnce(Argon2<'static>) -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, Reject> {
-        let Ok(_place) = self.line.try_acquire() else {
-            tracing::warn!("a login was turned away: too many passwords are waiting to be checked");
-            return Err(Reject::rate_limited(
-                "too many logins at once: wait, then try again",
-                LINE_FULL_WAIT_MS,
-            ));
-        };
-        let internal = |what: String| {
-            tracing::error!(error = what, "hashing a password failed");
-            Reject::new(ErrorCode::Internal, "the server failed; its log says why")
-        };
-        let _turn = self
-            .hashing
-            .acquire()
-            .await
-            .map_err(|error| internal(error.to_string()))?;
-        let done = tokio::task::spawn_blocking(move || work(Argon2::default())).await;
-        match done {
-            Ok(result) => result.map_err(|error| internal(error.to_string())),
-            Err(error) => Err(internal(error.to_string())),
-        }
+        self.hashers.run(work).await.map_err(|error| match error {
+            NotHashed::LineFull => {
+                tracing::warn!(
+                    "a login was turned away: too many passwords are waiting to be checked"
+                );
+                Reject::rate_limited(
+                    "too many logins at once: wait, then try again",
+                    LINE_FULL_WAIT_MS,
+                )
+            }
+            NotHashed::Failed(error) => {
+                tracing::error!(%error, "hashing a password failed");
+                Reject::new(ErrorCode::Internal, "the server failed; its log says why")
+            }
+        })
     }
 }
-
-type HashError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a login that finds no place in line is told to wait: about as long as the line takes.
 const LINE_FULL_WAIT_MS: u64 = 2_000;

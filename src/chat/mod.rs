@@ -4,6 +4,7 @@
 //! codes are not known here. Storage's failures become refusals here, and are logged here, once.
 
 pub mod accounts;
+mod hashing;
 mod limits;
 mod remembered;
 mod rooms;
@@ -130,11 +131,18 @@ impl Chat {
             .map_err(|error| self.failure(error))?;
         let stored = match known {
             Some(known) if known.username == identity.username => known,
-            _ => self
-                .store
-                .see_user(user, identity.username)
-                .await
-                .map_err(|error| self.failure(error))?,
+            known => match (self.store.see_user(user, identity.username).await, known) {
+                (Ok(stored), _) => stored,
+                // Somebody who is known comes in also when the new name cannot be written now.
+                (Err(error), Some(known)) => {
+                    self.failure(error);
+                    return Ok(Identity {
+                        username: known.username,
+                        ..identity
+                    });
+                }
+                (Err(error), None) => return Err(self.failure(error)),
+            },
         };
         self.names.insert(user, stored.username.clone());
         Ok(Identity {

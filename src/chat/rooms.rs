@@ -23,13 +23,22 @@ impl Chat {
         }
         self.open_room(user, &room).await?;
         // Listen before reading: what is stored in between comes live, and the position says what does not.
+        let was_in = presence.rooms().contains(&room);
         let position = presence.join(&room);
-        let (last_id, last_seq) = self.last_in_room(&room, position).await?;
-        Ok(Reply::Joined {
-            room,
-            last_id,
-            last_seq,
-        })
+        match self.last_in_room(&room, position).await {
+            Ok((last_id, last_seq)) => Ok(Reply::Joined {
+                room,
+                last_id,
+                last_seq,
+            }),
+            Err(reject) => {
+                // An error says that nothing was changed.
+                if !was_in {
+                    presence.leave(&room);
+                }
+                Err(reject)
+            }
+        }
     }
 
     /// The newest message of the room at or before `position`: its id and `seq`, 0 and 0 when there is none.

@@ -1,6 +1,10 @@
 //! `chat-server`: serve until a signal comes.
 
-use std::{net::IpAddr, path::Path};
+use std::{
+    io::{self, Write as _},
+    net::IpAddr,
+    path::Path,
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,24 +22,47 @@ pub(super) async fn run(args: ServeArgs, surroundings: Surroundings) -> Result<u
     let mut signals = Signals::listen()?;
     let config = Config::resolve(args, surroundings.jwt_secret)?;
     warn_of_short_secret(&config);
-    let mut server = Server::start(config.clone()).await?;
-    print!("{}", welcome(&server, &config, surroundings.dotenv));
-    println!("ready addr={}", server.address);
+    let started = tokio::select! {
+        biased;
+        started = Server::start(config.clone()) => started,
+        // Nothing was accepted yet, and a file that is being opened survives any end.
+        () = signals.next() => std::process::exit(INTERRUPTED),
+    };
+    let mut server = started?;
+    greet(&format!(
+        "{}ready addr={}\n",
+        welcome(&server, &config, surroundings.dotenv),
+        server.address
+    ));
     let failed = tokio::select! {
         () = signals.next() => false,
         () = server.failed() => true,
     };
     if failed {
-        tracing::error!("the storage has stopped working: ending");
-        return Ok(1);
+        tracing::error!("a part without which nothing can be served has ended: ending");
+        std::process::exit(1);
     }
     tracing::info!("stopping; a second signal ends at once");
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
-    server.stop().await;
+    if !server.stop().await {
+        // Returning would wait for the thread that does not end.
+        std::process::exit(1);
+    }
     Ok(0)
+}
+
+/// Prints, and goes on serving when nobody can read it.
+fn greet(text: &str) {
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        tracing::warn!(%error, "the start-up text could not be printed");
+    }
 }
 
 struct Signals {

@@ -126,10 +126,19 @@ impl StorageArgs {
                  --features postgres, or start with --db chat.db to keep everything in a file",
             );
         }
-        let path = db
-            .strip_prefix("sqlite://")
-            .or_else(|| db.strip_prefix("sqlite:"))
-            .unwrap_or(db);
+        let path = match db.split_at_checked("sqlite:".len()) {
+            // As a URL, with options that other libraries write behind it.
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sqlite:") => {
+                let rest = rest.strip_prefix("//").unwrap_or(rest);
+                rest.split('?').next().unwrap_or_default()
+            }
+            _ => db,
+        };
+        if path.starts_with("file:") {
+            return usage(
+                "--db (DATABASE_URL) takes a path, not a file: URI: use one such as --db chat.db",
+            );
+        }
         if path.is_empty() || path == ":memory:" {
             return usage("--db (DATABASE_URL) must name a file, such as --db chat.db");
         }

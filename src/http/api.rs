@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{FromRequest as _, Request, State, rejection::StringRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
 
-use super::{App, error, token};
+use super::{App, Peer, error, token};
 use crate::{
+    auth::Identity,
     chat::{
         SendFailure,
         accounts::{Accounts, Grant, PublicUser},
     },
-    protocol::{Credentials, ErrorCode, Message, Reject, SendRequest, Timestamp},
+    protocol::{Ack, Credentials, ErrorCode, Message, Reject, SendRequest, Timestamp},
 };
 
 type Answer = Result<Response, Reject>;
@@ -25,7 +26,7 @@ type Answer = Result<Response, Reject>;
 pub(super) async fn register(State(app): State<Arc<App>>, request: Request) -> Response {
     let work = async {
         let accounts = accounts(&app)?;
-        let Credentials { username, password } = Credentials::parse(&text(request).await?)?;
+        let Credentials { username, password } = Credentials::parse(&text(&app, request).await?)?;
         let username =
             username.ok_or_else(|| Reject::invalid("username", "username is missing"))?;
         let password =
@@ -42,7 +43,7 @@ pub(super) async fn register(State(app): State<Arc<App>>, request: Request) -> R
 pub(super) async fn login(State(app): State<Arc<App>>, request: Request) -> Response {
     let work = async {
         let accounts = accounts(&app)?;
-        let Credentials { username, password } = Credentials::parse(&text(request).await?)?;
+        let Credentials { username, password } = Credentials::parse(&text(&app, request).await?)?;
         let (username, password) = (username.unwrap_or_default(), password.unwrap_or_default());
         granted(
             StatusCode::OK,
@@ -56,7 +57,7 @@ pub(super) async fn login(State(app): State<Arc<App>>, request: Request) -> Resp
 pub(super) async fn guest(State(app): State<Arc<App>>, request: Request) -> Response {
     let work = async {
         let accounts = accounts(&app)?;
-        let body = text(request).await?;
+        let body = text(&app, request).await?;
         let username = if body.trim().is_empty() {
             None
         } else {
@@ -96,40 +97,48 @@ pub(super) async fn me(State(app): State<Arc<App>>, headers: HeaderMap) -> Respo
 }
 
 /// `POST /api/v1/chat/messages`: `message` and `dm` for those without a socket.
-pub(super) async fn send_message(State(app): State<Arc<App>>, request: Request) -> Response {
+///
+/// Once the message is in line there is no time limit: an error would say that nothing was stored. When nobody knows, the
+/// connection is cut without an answer, and the client repeats with the same nonce.
+pub(super) async fn send_message(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
     let work = async {
         let identity = token::identify(&app, token::of_header(request.headers())).await?;
-        let request = SendRequest::parse(&text(request).await?, &app.sessions.limits)?;
+        let request = SendRequest::parse(&text(&app, request).await?, &app.sessions.limits)?;
         let mut pending = app.chat.send(&identity, request.clone(), None).await?;
         let result = pending.stored().await;
-        let sent = app
-            .chat
-            .conclude(pending, result)
-            .map_err(|failure| match failure {
-                SendFailure::Refused(reject) => reject,
-                SendFailure::Uncertain => Reject::new(
-                    ErrorCode::Internal,
-                    "whether this was stored is not known: repeat it with the same nonce",
-                ),
-            })?;
-        let message = Message {
-            id: sent.ack.id,
-            seq: sent.ack.seq,
-            from: identity.user,
-            username: identity.username,
-            place: request.place,
-            content: request.content,
-            timestamp: sent.ack.timestamp,
-            nonce: request.nonce,
-        };
-        let status = if sent.ack.duplicate {
-            StatusCode::OK
-        } else {
-            StatusCode::CREATED
-        };
-        Ok((status, Json(message)).into_response())
+        match app.chat.conclude(pending, result) {
+            Ok(sent) => Ok(stored(identity, request, sent.ack)),
+            Err(SendFailure::Refused(reject)) => Err(reject),
+            Err(SendFailure::Uncertain) => {
+                peer.cut.cancel();
+                std::future::pending().await
+            }
+        }
     };
     finish(&app, work.await)
+}
+
+fn stored(identity: Identity, request: SendRequest, ack: Ack) -> Response {
+    let message = Message {
+        id: ack.id,
+        seq: ack.seq,
+        from: identity.user,
+        username: identity.username,
+        place: request.place,
+        content: request.content,
+        timestamp: ack.timestamp,
+        nonce: request.nonce,
+    };
+    let status = if ack.duplicate {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    (status, Json(message)).into_response()
 }
 
 fn accounts(app: &App) -> Result<&Accounts, Reject> {
@@ -141,18 +150,23 @@ fn accounts(app: &App) -> Result<&Accounts, Reject> {
 }
 
 /// The body as text; what it says is judged by whoever reads it.
-async fn text(request: Request) -> Result<String, Reject> {
-    String::from_request(request, &())
-        .await
-        .map_err(|rejection| match rejection {
-            StringRejection::InvalidUtf8(_) => {
-                Reject::new(ErrorCode::InvalidJson, "the body is not UTF-8")
-            }
-            rejection if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Reject::new(ErrorCode::TooLarge, "the body is too large")
-            }
-            _ => Reject::new(ErrorCode::InvalidJson, "the body broke off"),
-        })
+async fn text(app: &App, request: Request) -> Result<String, Reject> {
+    let body = String::from_request(request, &());
+    let Ok(body) = tokio::time::timeout(app.request_timeout, body).await else {
+        return Err(Reject::new(
+            ErrorCode::InvalidJson,
+            "the body took too long to arrive",
+        ));
+    };
+    body.map_err(|rejection| match rejection {
+        StringRejection::InvalidUtf8(_) => {
+            Reject::new(ErrorCode::InvalidJson, "the body is not UTF-8")
+        }
+        rejection if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Reject::new(ErrorCode::TooLarge, "the body is too large")
+        }
+        _ => Reject::new(ErrorCode::InvalidJson, "the body broke off"),
+    })
 }
 
 fn granted(status: StatusCode, grant: Result<Grant, Reject>) -> Answer {

@@ -54,13 +54,14 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-/// `GET /metrics`: for this machine, and for admins.
+/// `GET /metrics`: for this machine, and for admins. What came through a proxy, or through a name that only leads here,
+/// does not count as this machine.
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    if !peer.address.ip().to_canonical().is_loopback() {
+    if !peer.address.ip().to_canonical().is_loopback() || !app.origins.is_local(&headers) {
         match token::identify(&app, token::of_header(&headers)).await {
             Ok(identity) if identity.role == "admin" => {}
             Ok(_) => {

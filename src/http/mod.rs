@@ -22,7 +22,7 @@ use axum::{
     routing::{any, get, post},
 };
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use origin::OriginRule;
 pub use ws::SocketLimits;
@@ -32,7 +32,7 @@ use crate::{
     chat::{Chat, accounts::Accounts},
     hub::Hub,
     metrics::Metrics,
-    protocol::{ErrorCode, Reject},
+    protocol::Reject,
     session,
 };
 
@@ -59,7 +59,7 @@ pub struct App {
     pub tasks: TaskTracker,
     /// Longest request body, in bytes.
     pub body_bytes: usize,
-    /// An HTTP request that takes longer is given up.
+    /// In which the body of a request must arrive.
     pub request_timeout: Duration,
 }
 
@@ -70,6 +70,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The connection's share of the connection limit, held as long as anybody holds this.
     pub slot: Arc<OwnedSemaphorePermit>,
+    /// Cuts the connection without an answer.
+    pub cut: CancellationToken,
 }
 
 /// All paths. Every request must carry a [`Peer`] among its extensions.
@@ -84,7 +86,6 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.body_bytes))
-        .layer(middleware::from_fn_with_state(app.clone(), in_time))
         .layer(middleware::from_fn_with_state(app.clone(), cross_origin));
     Router::new()
         .route("/", any(ws::page_or_socket))
@@ -115,20 +116,6 @@ async fn wrong_method() -> Response {
         error::body(&Reject::invalid("method", message)),
     )
         .into_response()
-}
-
-async fn in_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(app.request_timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let reject = Reject::new(
-                ErrorCode::Unavailable,
-                "the request took too long: try again",
-            );
-            app.chat.count(&reject);
-            (StatusCode::REQUEST_TIMEOUT, error::body(&reject)).into_response()
-        }
-    }
 }
 
 /// The same rule as for sockets (<https://fetch.spec.whatwg.org/#http-cors-protocol>): an origin that may not talk to this

@@ -46,6 +46,18 @@ impl OriginRule {
         Err(Reject::new(ErrorCode::Forbidden, message))
     }
 
+    /// Whether `Host` names this machine as only this machine would: not by a public name.
+    pub(super) fn is_local(&self, headers: &HeaderMap) -> bool {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .and_then(host_of);
+        host.is_some_and(|name| {
+            let address = name.parse::<IpAddr>().ok();
+            address.is_some() || is_loopback(&name, None) || self.own_names.contains(&name)
+        })
+    }
+
     fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         if self.allowed.iter().any(|allowed| allowed == origin) {
             return true;

@@ -32,7 +32,7 @@ pub(super) fn of_handshake(headers: &HeaderMap, uri: &Uri) -> Option<String> {
 /// The bearer of `Authorization` (RFC 6750 section 2.1).
 pub(super) fn of_header(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
+    let (scheme, token) = value.split_once([' ', '\t'])?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 

@@ -124,15 +124,21 @@ impl Outbox {
         }
     }
 
+    /// Up to here a session asks for replies: a quarter, so that one more history, which may be half, leaves room for
+    /// messages.
+    fn mark(&self) -> usize {
+        self.limit_bytes / 4
+    }
+
     /// Whether a session may go on asking for replies.
     pub fn has_room(&self) -> bool {
-        self.lock().bytes <= self.limit_bytes / 2
+        self.lock().bytes <= self.mark()
     }
 
     /// Resolves once there is room again.
     pub async fn room(&self) {
         self.until(&self.drained, |state| {
-            (state.bytes <= self.limit_bytes / 2).then_some(())
+            (state.bytes <= self.mark()).then_some(())
         })
         .await;
     }
@@ -177,7 +183,7 @@ impl Outbox {
     /// `bytes` have left.
     pub fn written(&self, bytes: usize) {
         let mut state = self.lock();
-        let mark = self.limit_bytes / 2;
+        let mark = self.mark();
         let had_no_room = state.bytes > mark;
         state.bytes = state.bytes.saturating_sub(bytes);
         let has_room = state.bytes <= mark;
@@ -257,9 +263,11 @@ mod tests {
         outbox.push(frame(40));
         assert_eq!(taken(&outbox).await, [40]);
         outbox.written(60);
-        outbox.room().await;
         outbox.push(frame(60));
         assert_eq!(taken(&outbox).await, [60]);
+        assert!(!outbox.has_room());
+        outbox.written(100);
+        outbox.room().await;
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -94,9 +94,11 @@ impl Door {
         address: SocketAddr,
         slot: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<> {
+        let cut = CancellationToken::new();
         let peer = Peer {
             address,
             slot: Arc::new(slot),
+            cut: cut.clone(),
         };
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
         let connection = hyper::server::conn::http1::Builder::new()
@@ -108,20 +110,40 @@ impl Door {
         let stop = self.stop.clone();
         async move {
             tokio::pin!(connection);
+            // An upgraded connection is done here; for the others this bounds how long a peer that reads nothing stays.
             let result = tokio::select! {
-                result = &mut connection => result,
-                () = stop.cancelled() => {
+                result = &mut connection => Some(result),
+                () = cut.cancelled() => None,
+                () = either(stop.cancelled(), sleep(HTTP_LIFE)) => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        result = timeout(HTTP_LAST_ANSWER, connection) => result.ok(),
+                        () = cut.cancelled() => None,
+                    }
                 }
             };
-            if let Err(error) = result {
-                tracing::debug!(%address, %error, "an HTTP connection broke off");
+            match result {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(%address, %error, "an HTTP connection broke off")
+                }
+                None => tracing::debug!(%address, "an HTTP connection was cut"),
             }
         }
     }
 }
 
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
+    }
+}
+
+/// After so long a plain HTTP connection takes no further request; browsers open another without a word.
+const HTTP_LIFE: Duration = Duration::from_secs(60);
+/// And after so long more it is cut, answered or not: a send that waits for a slow disk has had its chance by then.
+const HTTP_LAST_ANSWER: Duration = Duration::from_secs(60);
 /// Longest head of a request, in bytes: a token of 8 KiB in three places, and what browsers add.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
 

@@ -43,6 +43,7 @@ pub struct Server {
     stop: CancellationToken,
     tasks: TaskTracker,
     relay: JoinHandle<()>,
+    accepting: JoinHandle<()>,
     writer: WriterHandle,
     stop_timeout: Duration,
 }
@@ -74,7 +75,8 @@ impl Server {
             metrics.clone(),
             stop.clone(),
             tasks.clone(),
-        );
+        )
+        .map_err(system("the threads that hash passwords cannot be started"))?;
         let door = Door::new(
             http::router(Arc::new(app)),
             &config.limits,
@@ -82,7 +84,7 @@ impl Server {
             stop.clone(),
             tasks.clone(),
         );
-        tasks.spawn(door.accept(listener));
+        let accepting = tasks.spawn(door.accept(listener));
         Ok(Self {
             address,
             database: opened.database,
@@ -91,6 +93,7 @@ impl Server {
             stop,
             tasks,
             relay,
+            accepting,
             writer: opened.writer,
             stop_timeout: Duration::from_secs(config.limits.stop_seconds),
         })
@@ -101,13 +104,17 @@ impl Server {
         &self.hub
     }
 
-    /// Resolves if the writer has died: nothing can be stored any more, and the process should end.
+    /// Resolves if the writer or the loop that accepts has died: the process should end, not linger deaf or mute.
     pub async fn failed(&mut self) {
-        let _ = (&mut self.relay).await;
+        tokio::select! {
+            _ = &mut self.relay => {}
+            _ = &mut self.accepting => {}
+        }
     }
 
     /// Stops accepting, closes every socket with 1001, commits what was accepted, empties the WAL into the file.
-    pub async fn stop(self) {
+    /// Whether the writer ended in order and in time; if not, its thread is still at work.
+    pub async fn stop(self) -> bool {
         self.stop.cancel();
         self.tasks.close();
         if timeout(self.stop_timeout, self.tasks.wait()).await.is_err() {
@@ -117,13 +124,21 @@ impl Server {
             );
         }
         let writer = self.writer;
-        // Blocks until the last commit and checkpoint are done.
-        if let Err(error) = tokio::task::spawn_blocking(move || writer.stop()).await {
-            tracing::error!(%error, "the writer did not stop in order");
+        let last_commit = tokio::task::spawn_blocking(move || writer.stop());
+        let in_order = matches!(timeout(WRITER_STOP_TIMEOUT, last_commit).await, Ok(Ok(())));
+        if in_order {
+            tracing::info!("stopped");
+        } else {
+            tracing::error!(
+                "the storage does not end: what was not acknowledged may not be stored"
+            );
         }
-        tracing::info!("stopped");
+        in_order
     }
 }
+
+/// The last commit and checkpoint: together with `--stop-seconds` under the ten seconds after which supervisors kill.
+const WRITER_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
     TcpListener::bind(address).await.map_err(|source| {

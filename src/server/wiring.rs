@@ -43,10 +43,11 @@ pub(super) fn app(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
     tasks: TaskTracker,
-) -> App {
+) -> std::io::Result<App> {
     let limits = &config.limits;
     let accounts = (config.mode() == Mode::Standalone)
-        .then(|| Accounts::new(store.clone(), tokens.clone(), account_policy(config)));
+        .then(|| Accounts::new(store.clone(), tokens.clone(), account_policy(config)))
+        .transpose()?;
     let chat = Arc::new(Chat::new(
         store,
         hub.clone(),
@@ -65,7 +66,7 @@ pub(super) fn app(
         },
         stop,
     });
-    App {
+    Ok(App {
         chat,
         hub,
         accounts,
@@ -87,7 +88,7 @@ pub(super) fn app(
         tasks,
         body_bytes: limits.frame_bytes as usize,
         request_timeout: Duration::from_secs(limits.request_seconds),
-    }
+    })
 }
 
 fn wire_limits(config: &Config) -> Limits {

@@ -35,6 +35,8 @@ pub enum Event<T> {
     Alive,
     /// The peer broke a rule that ends the connection.
     Violation(CloseCode),
+    /// The peer says goodbye and may still read.
+    Goodbye,
 }
 
 /// When a session does what without being asked.
@@ -131,41 +133,43 @@ impl Session {
                 end = outbox.ended() => Wake::Ended(end),
                 () = shared.stop.cancelled() => Wake::Stop,
                 result = front(&mut self.in_flight), if !self.in_flight.is_empty() => Wake::Stored(result),
-                () = &mut timer => Wake::Timer,
+                // Before the timer: after a pause of this process, what has come in the meantime is no silence.
                 event = events.next(), if has_room && may_overlap => Wake::Event(event),
+                () = &mut timer => Wake::Timer,
                 () = outbox.room(), if !has_room => Wake::Room,
             };
             let step = match wake {
                 Wake::Event(Some(Event::Text(text))) => self.hear(text.as_ref()).await,
                 Wake::Event(Some(Event::Alive)) => self.alive(),
                 Wake::Event(Some(Event::Violation(code))) => Err(End::Close(code)),
-                Wake::Event(None) => Err(End::Finish),
+                Wake::Event(Some(Event::Goodbye)) => Err(End::Finish),
+                // Nobody is left to read an answer.
+                Wake::Event(None) => return End::Finish,
+                Wake::Ended(end) => return end,
                 Wake::Stored(result) => self.conclude(result),
-                Wake::Timer => self.tick(),
-                Wake::Room => Ok(()),
-                Wake::Stop => self
-                    .settle()
-                    .await
-                    .and(Err(End::Close(CloseCode::GoingAway))),
-                Wake::Ended(end) => Err(end),
+                Wake::Timer => self.tick(has_room && may_overlap),
+                Wake::Room => self.alive(),
+                Wake::Stop => Err(End::Close(CloseCode::GoingAway)),
             };
             match step {
                 Ok(()) => timer.as_mut().reset(self.next_deadline()),
-                Err(end) => return end,
+                // Whatever the end, what was taken is acknowledged first.
+                Err(end) => return self.settle().await.err().unwrap_or(end),
             }
         }
     }
 
+    /// A sign of life; none is given for a token that has expired.
     fn alive(&mut self) -> Result<(), End> {
-        self.heard = Instant::now();
-        Ok(())
-    }
-
-    async fn hear(&mut self, text: &str) -> Result<(), End> {
         self.heard = Instant::now();
         if self.heard >= self.expires {
             return Err(End::Close(CloseCode::TokenExpired));
         }
+        Ok(())
+    }
+
+    async fn hear(&mut self, text: &str) -> Result<(), End> {
+        self.alive()?;
         let Incoming { reference, request } = Incoming::parse(text, &self.shared.limits);
         match request {
             Ok(Request::Send(request)) => self.send(reference, request).await,
@@ -295,13 +299,17 @@ impl Session {
         }
     }
 
-    fn tick(&mut self) -> Result<(), End> {
+    /// `listened`: silence counts only while this session reads.
+    fn tick(&mut self, listened: bool) -> Result<(), End> {
         let (now, timing) = (Instant::now(), self.shared.timing);
         if now >= self.expires {
             return Err(End::Close(CloseCode::TokenExpired));
         }
         if now >= self.heard + timing.silence {
-            return Err(End::Close(CloseCode::TooSlow));
+            if listened {
+                return Err(End::Close(CloseCode::TooSlow));
+            }
+            self.heard = now;
         }
         if now >= self.started + timing.hold {
             self.release();

@@ -57,10 +57,11 @@ impl Running {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = mpsc::channel();
         std::thread::spawn(move || {
-            stderr
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| drop(lines.send(line)))
+            let mut lines_read = stderr.lines().map_while(Result::ok);
+            while lines_read
+                .next()
+                .is_some_and(|line| lines.send(line).is_ok())
+            {}
         });
         let mut greeting = String::new();
         loop {
@@ -110,6 +111,12 @@ impl Running {
         let status = self.child.wait().unwrap();
         let log: Vec<String> = self.log.iter().collect();
         (status.code(), log.join("\n"))
+    }
+
+    /// Closes the reading end of the log: what is logged from the next line on cannot be written.
+    pub fn read_no_more(&mut self) {
+        // The thread that reads ends, and with it the pipe, at the first line that it cannot pass on.
+        self.log = mpsc::channel().1;
     }
 
     /// Waits for a log line that contains `part`.

@@ -213,3 +213,36 @@ async fn metrics_are_for_this_machine() {
         json!({"status": "ready"})
     );
 }
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_right_after_a_send_still_gets_its_acknowledgement() {
+    let server = TestServer::start().await;
+    for last_words in [Message::Close(None), Message::binary(&b"no text"[..])] {
+        let mut ann = server.client("ann").await;
+        for n in 0..3 {
+            ann.say(format!(
+                r#"{{"type":"message","room":"general","content":"x","ref":{n}}}"#
+            ))
+            .await;
+        }
+        ann.send(last_words).await;
+        for n in 0..3 {
+            assert_eq!(ann.next().await["ref"], n);
+        }
+        assert!(matches!(
+            ann.next_event().await,
+            Some(Ok(Message::Close(_)))
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_newer_token_is_forgiven_a_clock_that_is_ahead() {
+    let server = TestServer::start().await;
+    let mut ann = connected_with(&server, &token(1, "ann", 60)).await;
+    let claims = json!({"user_id": 1, "username": "ann", "exp": now() + 60, "iat": now() + 3});
+    let key = jsonwebtoken::EncodingKey::from_secret(crate::common::SECRET);
+    let ahead = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    let reply = ann.ask(json!({"type": "auth", "token": ahead})).await;
+    assert_eq!(reply["type"], "auth_ack", "{reply}");
+}

@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use futures_util::{Stream, StreamExt as _, future::ready};
+use futures_util::{SinkExt as _, Stream, StreamExt as _, future::ready};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -34,6 +34,7 @@ use super::{App, Peer, assets, error, token};
 use crate::{
     auth::Identity,
     hub::{End, Outbox},
+    metrics::Metrics,
     protocol::{CloseCode, Reject},
     session::{Event, Session},
 };
@@ -147,10 +148,7 @@ async fn serve(app: Arc<App>, upgrade: OnUpgrade, identity: Identity, peer: Peer
         Err(error) => return tracing::debug!(%error, "the peer left during the handshake"),
     };
     let user_id = identity.user.get();
-    app.metrics.connections.inc();
-    app.metrics.connections_opened.inc();
-    let end = converse(&app, upgraded, identity).await;
-    app.metrics.connections.dec();
+    let end = converse(&app, upgraded, identity, &peer).await;
     match end {
         End::Close(code) => {
             app.metrics.closed(code);
@@ -163,10 +161,31 @@ async fn serve(app: Arc<App>, upgrade: OnUpgrade, identity: Identity, peer: Peer
         }
         End::Finish => tracing::info!(user_id, "connection closed by the client"),
     }
-    drop(peer);
 }
 
-async fn converse(app: &App, upgraded: Upgraded, identity: Identity) -> End {
+/// An open connection. However its session ends, also by a panic, the pump is told and the count is right.
+struct Open<'a> {
+    metrics: &'a Metrics,
+    outbox: Arc<Outbox>,
+}
+
+impl<'a> Open<'a> {
+    fn new(metrics: &'a Metrics, outbox: Arc<Outbox>) -> Self {
+        metrics.connections.inc();
+        metrics.connections_opened.inc();
+        Self { metrics, outbox }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.metrics.connections.dec();
+        // The first end wins: this one counts only where there was none.
+        self.outbox.end(End::Close(CloseCode::Internal));
+    }
+}
+
+async fn converse(app: &App, upgraded: Upgraded, identity: Identity, peer: &Peer) -> End {
     let limits = app.socket_limits;
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is no TCP stream");
@@ -174,20 +193,20 @@ async fn converse(app: &App, upgraded: Upgraded, identity: Identity) -> End {
     };
     let (read, write) = parts.io.into_inner().into_split();
     let outbox = Arc::new(Outbox::new(limits.outbox_bytes));
+    let _open = Open::new(&app.metrics, outbox.clone());
     let presence = app.hub.connect(identity.user, outbox.clone());
-    let pump = app
-        .tasks
-        .spawn(pump::run(write, outbox.clone(), limits.stall));
+    app.tasks
+        .spawn(pump::run(write, outbox.clone(), limits, peer.clone()));
     let tap = Tap::new(read, parts.read_buf, outbox.clone());
     let mut socket =
         WebSocketStream::from_raw_socket(tap, Role::Server, Some(config(limits))).await;
     let session = Session::new(app.sessions.clone(), identity, presence, outbox.clone());
     let end = session.run(events(&mut socket)).await;
+    // The answer to the peer's close, behind the acknowledgements.
+    let _ = socket.flush().await;
     outbox.end(end);
     // Closing a TCP socket with unread bytes in it would tear the close frame out of the peer's hands.
     let _ = tokio::time::timeout(limits.linger, socket.get_mut().drain()).await;
-    // A pump that still writes after that belongs to a peer that takes nothing; it ends by itself.
-    drop(pump);
     end
 }
 
@@ -208,8 +227,9 @@ fn events(socket: &mut WebSocketStream<Tap>) -> impl Stream<Item = Event<Utf8Byt
             Ok(Message::Text(text)) => Some(Some(Event::Text(text))),
             Ok(Message::Binary(_)) => Some(Some(Event::Violation(CloseCode::Binary))),
             Ok(Message::Ping(_) | Message::Pong(_)) => Some(Some(Event::Alive)),
-            // The answer to a close is written when the stream is asked once more.
-            Ok(Message::Close(_) | Message::Frame(_)) => Some(None),
+            // The answer to it waits inside for the next flush.
+            Ok(Message::Close(_)) => Some(Some(Event::Goodbye)),
+            Ok(Message::Frame(_)) => Some(None),
             Err(error) => violation(&error).map(|code| Some(Event::Violation(code))),
         })
         .take_while(|event| ready(event.is_some()))

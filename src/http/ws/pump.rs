@@ -1,9 +1,14 @@
 //! The only writer of a socket: everything that waits leaves in one system call.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc};
 
-use tokio::{io::AsyncWriteExt as _, net::tcp::OwnedWriteHalf, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::tcp::OwnedWriteHalf,
+    time::{Instant, timeout, timeout_at},
+};
 
+use super::{super::Peer, SocketLimits};
 use crate::{
     frame::Frame,
     hub::{End, Outbox, shrink_after_burst},
@@ -13,15 +18,21 @@ use crate::{
 /// Frames in one `writev`; Linux takes up to 1,024 (IOV_MAX), and the array lives on the stack at 16 bytes each.
 const FRAMES_AT_ONCE: usize = 64;
 
-/// Writes until the outbox ends or the peer is gone.
-pub(super) async fn run(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>, stall: Duration) {
+/// Writes until the outbox ends or the peer is gone. Holds the peer's share of the connection limit until then.
+pub(super) async fn run(
+    mut socket: OwnedWriteHalf,
+    outbox: Arc<Outbox>,
+    limits: SocketLimits,
+    _peer: Peer,
+) {
     let mut batch = VecDeque::new();
+    let mut patience = Patience::new(limits);
     loop {
         let end = outbox.take(&mut batch, FRAMES_AT_ONCE).await;
         if let Some(End::Close(code)) = end {
             batch.push_back(Frame::close(code));
         }
-        if let Err(end) = write_all(&socket, &mut batch, &outbox, stall).await {
+        if let Err(end) = write_all(&socket, &mut batch, &outbox, &mut patience).await {
             return outbox.end(end);
         }
         shrink_after_burst(&mut batch);
@@ -37,22 +48,53 @@ async fn write_all(
     socket: &OwnedWriteHalf,
     batch: &mut VecDeque<Frame>,
     outbox: &Outbox,
-    stall: Duration,
+    patience: &mut Patience,
 ) -> Result<(), End> {
     while !batch.is_empty() {
         match write_some(socket, batch) {
             Ok(written) => outbox.written(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                match timeout(stall, socket.writable()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Err(End::Finish),
-                    Err(_) => return Err(End::Close(CloseCode::TooSlow)),
-                }
+                patience.wait(socket, outbox).await?;
             }
             Err(_) => return Err(End::Finish),
         }
     }
     Ok(())
+}
+
+/// How long a peer that takes nothing is waited for: each time anew while the connection lives, in all once it has ended.
+struct Patience {
+    limits: SocketLimits,
+    last_words_until: Option<Instant>,
+}
+
+impl Patience {
+    fn new(limits: SocketLimits) -> Self {
+        Self {
+            limits,
+            last_words_until: None,
+        }
+    }
+
+    /// Resolves when the socket may take more, or with the end that the waiting has come to.
+    async fn wait(&mut self, socket: &OwnedWriteHalf, outbox: &Outbox) -> Result<(), End> {
+        let writable = if let Some(until) = self.last_words_until {
+            timeout_at(until, socket.writable()).await
+        } else {
+            tokio::select! {
+                writable = timeout(self.limits.stall, socket.writable()) => writable,
+                _ = outbox.ended() => {
+                    self.last_words_until = Some(Instant::now() + self.limits.linger);
+                    return Ok(());
+                }
+            }
+        };
+        match writable {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Finish),
+            Err(_) => Err(End::Close(CloseCode::TooSlow)),
+        }
+    }
 }
 
 /// One system call; takes what was written off the front of `batch` and returns its length in bytes.

@@ -22,37 +22,28 @@ pub struct FileLock {
     /// The database itself, by the one name that every symbolic link to it leads to.
     pub database: PathBuf,
     _file: File,
+    /// Closed only with the process: closing any handle of the database would drop SQLite's own locks on it.
+    _inode: Option<File>,
 }
 
 impl FileLock {
     /// Locks the database at `path`, which need not exist yet.
     ///
-    /// The lock lies on a file of its own: a lock on the database itself would be one of the POSIX locks by which SQLite
-    /// talks to other processes on some systems.
+    /// The lock lies on a file of its own: on some systems a lock on the database itself would be one of those by which
+    /// SQLite talks to other processes.
     pub fn take(path: &Path) -> Result<Self, OpenError> {
         let database = real_name(path)?;
         refuse_second_name(&database)?;
         let lock_path = companion(&database, "lock");
-        let denied = |source| OpenError::NotWritable {
-            path: lock_path.clone(),
-            source,
-        };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&lock_path).map_err(denied)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                return Err(OpenError::Locked {
-                    path: database,
-                    holder: holder.trim().to_owned(),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(denied(source)),
+        let mut file = open_private(&lock_path)?;
+        if !locked(&file, &lock_path)? {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let holder = format!("process {}", holder.trim());
+            return Err(OpenError::Locked {
+                path: database,
+                holder,
+            });
         }
         // The process id is for the person who finds the file locked; a disk that is full does not stop the server.
         let _ = file
@@ -61,26 +52,70 @@ impl FileLock {
         Ok(Self {
             database,
             _file: file,
+            _inode: None,
         })
+    }
+
+    /// Locks the file itself, too, where that is a lock of another kind than SQLite's: so that it is found under any
+    /// name that a mount gives it. To be called once the file is known to be ours, and before SQLite opens it.
+    pub(super) fn take_file_itself(&mut self) -> Result<(), OpenError> {
+        if !cfg!(target_os = "linux") {
+            return Ok(());
+        }
+        let file = open_private(&self.database)?;
+        if !locked(&file, &self.database)? {
+            let holder = "under another name of the same file".to_owned();
+            return Err(OpenError::Locked {
+                path: self.database.clone(),
+                holder,
+            });
+        }
+        self._inode = Some(file);
+        Ok(())
     }
 }
 
-/// The file's one name, through all symbolic links.
-pub(super) fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
-    if let Ok(existing) = path.canonicalize() {
-        return if existing.is_dir() {
-            Err(OpenError::IsFolder(existing))
-        } else {
-            Ok(existing)
-        };
+/// Opens for writing; makes the file, for its owner alone, if there is none.
+pub(super) fn open_private(path: &Path) -> Result<File, OpenError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|source| OpenError::NotWritable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Whether the lock could be taken; it dies with this process at the latest.
+fn locked(file: &File, path: &Path) -> Result<bool, OpenError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(source)) => Err(OpenError::NotWritable {
+            path: path.to_owned(),
+            source,
+        }),
     }
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+}
+
+/// Links that are followed before they count as a circle; as many as Linux follows.
+const LINKS_MAX: usize = 40;
+
+/// The file's one name, through all symbolic links, also through one whose target does not exist yet.
+pub(super) fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = path.read_link() else { break };
+        path = folder_of(&path).join(target);
+    }
+    if path.is_dir() {
+        return Err(OpenError::IsFolder(path));
+    }
     let name = path
         .file_name()
-        .ok_or_else(|| OpenError::IsFolder(path.to_owned()))?;
+        .ok_or_else(|| OpenError::IsFolder(path.clone()))?;
+    let folder = folder_of(&path);
     let folder = folder
         .canonicalize()
         .map_err(|source| OpenError::NoFolder {
@@ -88,6 +123,13 @@ pub(super) fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
             source,
         })?;
     Ok(folder.join(name))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// SQLite finds a file's WAL by name, so under a second hard link acknowledged messages would be missing

@@ -83,11 +83,16 @@ impl SqliteStore {
         let (feed_sender, feed) = feed(options.feed_batches);
         let (jobs, line) = mpsc::channel(options.write_queue);
         let readers = Readers::open(&lock.database, options.readers, options.patience)?;
+        let announced = reader::latest_id(&connection).map_err(|source| OpenError::Broken {
+            path: lock.database.clone(),
+            source,
+        })?;
         let writer = Writer::new(
             connection,
             lock.database.clone(),
             line,
             feed_sender,
+            announced,
             options.batch_max,
             counters,
         );

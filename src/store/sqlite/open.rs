@@ -8,17 +8,18 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use super::{FileLock, Mode, OLDEST_SQLITE, OpenError, Options, companion, migrate};
+use super::{FileLock, Mode, OLDEST_SQLITE, OpenError, Options, companion, lock, migrate};
 
 /// The connection for the writer, the lock, and the epoch.
 pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite(rusqlite::version()));
     }
-    let lock = FileLock::take(&options.path)?;
+    let mut lock = FileLock::take(&options.path)?;
     let path = lock.database.clone();
     judge_header(&path)?;
-    create_private(&path)?;
+    lock.take_file_itself()?;
+    drop(lock::open_private(&path)?);
     let broken = |source| refine(&path, source);
     let mut connection = raw_connection(&path).map_err(broken)?;
     match identify(&connection, &path)? {
@@ -72,25 +73,21 @@ fn judge_header(path: &Path) -> Result<(), OpenError> {
             what,
         })
     };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => {
-            return Err(OpenError::NotWritable {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+    let length = path.metadata().map_or(0, |metadata| metadata.len());
+    if length == 0 {
+        // Before SQLite sees it: beside a new file it would delete what it takes for a stranger's log.
         let wal = companion(path, "wal").metadata();
         return match wal.is_ok_and(|wal| wal.len() > 0) {
-            true => {
-                foreign("it is empty, and yet a write-ahead log lies beside it: was it cut off?")
-            }
+            true => foreign(
+                "there is nothing in it, and yet a write-ahead log lies beside it: put the file back that belongs to that log",
+            ),
             false => Ok(()),
         };
     }
+    let mut file = File::open(path).map_err(|source| OpenError::NotWritable {
+        path: path.to_owned(),
+        source,
+    })?;
     if file.read_exact(&mut header).is_err() || header[..16] != *b"SQLite format 3\0" {
         return foreign("it does not begin like a SQLite file");
     }
@@ -100,10 +97,13 @@ fn judge_header(path: &Path) -> Result<(), OpenError> {
     judge_tags(path, field(68), field(60))
 }
 
-/// Judges `application_id` and `user_version`. 0 and 0 may be a new file; only SQLite can tell.
+/// Judges `application_id` and `user_version`. A file of ours bears both from its first commit.
 fn judge_tags(path: &Path, application_id: i32, version: i32) -> Result<(), OpenError> {
     match application_id {
-        0 if version == 0 => Ok(()),
+        APPLICATION_ID if version < 1 => Err(OpenError::Foreign {
+            path: path.to_owned(),
+            what: "it is tagged as ours, with a schema version that never was",
+        }),
         APPLICATION_ID if version > migrate::SCHEMA_VERSION => Err(OpenError::Newer {
             path: path.to_owned(),
             found: version,
@@ -112,28 +112,13 @@ fn judge_tags(path: &Path, application_id: i32, version: i32) -> Result<(), Open
         APPLICATION_ID => Ok(()),
         _ => Err(OpenError::Foreign {
             path: path.to_owned(),
-            what: "another program's SQLite database",
+            what: "it is another program's SQLite database",
         }),
     }
 }
 
 /// `chat` in ASCII; the same number stands in `schema.sql`.
 const APPLICATION_ID: i32 = 0x6368_6174;
-
-/// Makes the file if there is none, for its owner alone; SQLite gives its companions the same permissions.
-fn create_private(path: &Path) -> Result<(), OpenError> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .map(drop)
-        .map_err(|source| OpenError::NotWritable {
-            path: path.to_owned(),
-            source,
-        })
-}
 
 /// A connection that has changed nothing yet, and that leaves the WAL alone if it is closed now.
 fn raw_connection(path: &Path) -> rusqlite::Result<Connection> {
@@ -147,7 +132,7 @@ fn raw_connection(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The schema version; `None` for a database without a single table.
+/// The schema version, read through SQLite, since a commit may lie in the log still; `None` for an empty database.
 fn identify(connection: &Connection, path: &Path) -> Result<Option<i32>, OpenError> {
     let broken = |source| refine(path, source);
     let tag = |name| {
@@ -156,18 +141,11 @@ fn identify(connection: &Connection, path: &Path) -> Result<Option<i32>, OpenErr
             .map_err(broken)
     };
     let (application_id, version) = (tag("application_id")?, tag("user_version")?);
-    judge_tags(path, application_id, version)?;
-    let objects: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(broken)?;
-    match (application_id, objects) {
-        (APPLICATION_ID, 1..) => Ok(Some(version)),
-        (_, 0) => Ok(None),
-        _ => Err(OpenError::Foreign {
-            path: path.to_owned(),
-            what: "a SQLite database that is not tagged as ours",
-        }),
+    if (application_id, version) == (0, 0) {
+        return Ok(None);
     }
+    judge_tags(path, application_id, version)?;
+    Ok(Some(version))
 }
 
 fn refine(path: &Path, source: rusqlite::Error) -> OpenError {
@@ -182,6 +160,9 @@ fn refine(path: &Path, source: rusqlite::Error) -> OpenError {
                 path,
                 source: io::Error::other(source),
             }
+        }
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            OpenError::Busy(path)
         }
         _ => OpenError::Broken { path, source },
     }

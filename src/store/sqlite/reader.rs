@@ -136,6 +136,15 @@ pub(super) fn page(
     collect(rows, limit, max_bytes, newest_first)
 }
 
+/// Everything that is stored after `cursor`, of all conversations.
+pub(super) fn after(connection: &Connection, cursor: Cursor) -> rusqlite::Result<Vec<Message>> {
+    let mut statement = connection.prepare(
+        "SELECT m.id, m.seq, m.from_user, u.username, m.room, m.to_user, m.content, m.timestamp, m.nonce
+         FROM messages m JOIN users u ON u.id = m.from_user WHERE m.id > ?1 ORDER BY m.id",
+    )?;
+    statement.query_map([cursor.get()], message_row)?.collect()
+}
+
 fn collect(
     mut rows: rusqlite::Rows<'_>,
     limit: u32,

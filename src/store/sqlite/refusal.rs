@@ -57,12 +57,12 @@ pub enum OpenError {
     },
     /// Another process serves it.
     #[error(
-        "{path:?} is in use by another chat-server (process {holder}); stop that one, or give another path to --db"
+        "{path:?} is in use by another chat-server ({holder}); stop that one, or give another path to --db"
     )]
     Locked {
         /// The file.
         path: PathBuf,
-        /// Its process id.
+        /// Which one.
         holder: String,
     },
     /// Two names for one file.
@@ -106,6 +106,9 @@ pub enum OpenError {
         /// What to do.
         fix: &'static str,
     },
+    /// Another program has it open and locked.
+    #[error("another program holds a lock on {0:?}; close it there, then start again")]
+    Busy(PathBuf),
     /// Damage, or a disk that fails.
     #[error(
         "{path:?} cannot be opened: {source}; if it is damaged, restore a backup: nothing was deleted"

@@ -120,9 +120,11 @@ fn not_inserted(connection: &Connection, new: &NewMessage) -> Sql<Outcome> {
     })
 }
 
+/// An account's name is its own, but not in a file that has gone over to a backend's users.
 const SEE_USER: &str = "
     INSERT INTO users (id, username, created_at) VALUES (?1, ?2, ?3)
-    ON CONFLICT (id) DO UPDATE SET username = excluded.username WHERE account_name IS NULL";
+    ON CONFLICT (id) DO UPDATE SET username = excluded.username
+    WHERE account_name IS NULL OR (SELECT mode FROM log) = 'integrated'";
 
 fn see_user(connection: &Connection, id: UserId, username: &Username, now: Timestamp) -> Sql<User> {
     connection.prepare_cached(SEE_USER)?.execute(params![
@@ -160,8 +162,15 @@ fn create_room(
 }
 
 const CREATE_ACCOUNT: &str = "
-    INSERT INTO users (username, account_name, password_hash, role, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+    INSERT INTO users (username, account_name, password_hash, role, created_at, id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (account_name) DO NOTHING RETURNING id, username, role";
+
+/// The first free id after the newest account's. Not the largest of all: a token may have brought any id with it. Users
+/// are not deleted, so no id comes twice.
+const FREE_ID: &str = "
+    WITH newest (id) AS (SELECT coalesce(max(id), 0) FROM users WHERE account_name IS NOT NULL)
+    SELECT id + 1 FROM (SELECT id FROM newest UNION ALL SELECT users.id FROM users, newest WHERE users.id > newest.id)
+    AS taken WHERE NOT EXISTS (SELECT 1 FROM users WHERE users.id = taken.id + 1) ORDER BY id LIMIT 1";
 
 fn create_account(
     connection: &Connection,
@@ -169,12 +178,14 @@ fn create_account(
     now: Timestamp,
 ) -> Sql<Option<User>> {
     let key = account_key(&account.username);
+    let id: i64 = connection.query_row(FREE_ID, [], |row| row.get(0))?;
     let row = params![
         account.username.as_str(),
         key,
         account.password_hash,
         account.role,
-        now.unix_ms()
+        now.unix_ms(),
+        id
     ];
     connection
         .query_row(CREATE_ACCOUNT, row, user_row)

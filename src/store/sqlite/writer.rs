@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use super::{
     Counters,
     job::{Job, Outcome},
-    open, statements,
+    open, reader, statements,
 };
 use crate::{
-    protocol::{Ack, Message, Timestamp},
+    protocol::{Ack, Cursor, Message, Timestamp},
     store::{Committed, FeedSender, StoreError},
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Writer {
     database: PathBuf,
     line: mpsc::Receiver<Job>,
     feed: FeedSender,
+    /// Everything up to here has gone into the feed, or was there before this process.
+    announced: Cursor,
     batch_max: usize,
     counters: Counters,
 }
@@ -44,10 +46,12 @@ impl Writer {
         database: PathBuf,
         line: mpsc::Receiver<Job>,
         feed: FeedSender,
+        announced: Cursor,
         batch_max: usize,
         counters: Counters,
     ) -> Self {
         Self {
+            announced,
             connection: Some(connection),
             database,
             line,
@@ -78,7 +82,10 @@ impl Writer {
     fn commit(&mut self, batch: Vec<Job>) {
         match self.transact(&batch) {
             Ok(outcomes) => self.announce(batch, outcomes),
-            Err(Fault::Undone(_)) if batch.len() > 1 => {
+            // Busy is no row's fault: one by one they would only wait once each.
+            Err(Fault::Undone(error))
+                if batch.len() > 1 && !matches!(error, StoreError::Unavailable(_)) =>
+            {
                 for job in batch {
                     self.commit(vec![job]);
                 }
@@ -101,7 +108,8 @@ impl Writer {
     fn transact(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Fault> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => open::writer_connection(&self.database)
+            None => self
+                .reopen()
                 .map_err(|error| Fault::Undone(translate(error)))?,
         };
         let connection = self.connection.insert(connection);
@@ -133,8 +141,38 @@ impl Writer {
         }
     }
 
+    /// A new connection, after the outcome of a commit was not known. What of it turns out to be stored was told to nobody
+    /// yet, and goes into the feed before anything that comes after it.
+    fn reopen(&mut self) -> rusqlite::Result<Connection> {
+        let connection = open::writer_connection(&self.database)?;
+        let found = reader::after(&connection, self.announced)?;
+        if !found.is_empty() {
+            tracing::warn!(
+                messages = found.len(),
+                "the commit whose outcome was not known is stored"
+            );
+        }
+        self.tell(
+            found
+                .into_iter()
+                .map(|message| Committed {
+                    message: Arc::new(message),
+                    origin: None,
+                })
+                .collect(),
+        );
+        Ok(connection)
+    }
+
+    fn tell(&mut self, committed: Vec<Committed>) {
+        if let Some(last) = committed.last() {
+            self.announced = last.message.id.into();
+            self.feed.send(committed);
+        }
+    }
+
     /// The commit is durable: tells the feed, then whoever waits.
-    fn announce(&self, batch: Vec<Job>, outcomes: Vec<Outcome>) {
+    fn announce(&mut self, batch: Vec<Job>, outcomes: Vec<Outcome>) {
         let mut committed = Vec::with_capacity(outcomes.len());
         let mut answers = Vec::with_capacity(outcomes.len());
         for (job, outcome) in batch.into_iter().zip(outcomes) {
@@ -164,9 +202,7 @@ impl Writer {
         }
         self.counters.commits.inc();
         self.counters.messages.inc_by(committed.len() as u64);
-        if !committed.is_empty() {
-            self.feed.send(committed);
-        }
+        self.tell(committed);
         for (reply, answer) in answers {
             // Nobody waits any more when the connection has gone; the message is stored all the same.
             let _ = reply.send(answer);
