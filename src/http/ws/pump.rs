@@ -83,8 +83,11 @@ impl Patience {
         } else {
             tokio::select! {
                 writable = timeout(self.limits.stall, socket.writable()) => writable,
-                _ = outbox.ended() => {
-                    self.last_words_until = Some(Instant::now() + self.limits.linger);
+                end = outbox.ended() => {
+                    // A slow reader shall learn that it was too slow; nobody else is waited for that long.
+                    let too_slow = end == End::Close(CloseCode::TooSlow);
+                    let left = if too_slow { self.limits.stall } else { self.limits.linger };
+                    self.last_words_until = Some(Instant::now() + left);
                     return Ok(());
                 }
             }
