@@ -78,9 +78,14 @@ pub struct Session {
     released: bool,
     expires: Instant,
     heard: Instant,
+    /// Silence was nearly over its limit then.
+    looked: Option<Instant>,
     next_ping: Instant,
     started: Instant,
 }
+
+/// Between the two looks of which the second ends a silent connection.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 enum Wake<T> {
     Event(Option<Event<T>>),
@@ -111,6 +116,7 @@ impl Session {
             released: false,
             expires,
             heard: now,
+            looked: None,
             next_ping,
             started: now,
         }
@@ -162,6 +168,7 @@ impl Session {
     /// A sign of life; none is given for a token that has expired.
     fn alive(&mut self) -> Result<(), End> {
         self.heard = Instant::now();
+        self.looked = None;
         if self.heard >= self.expires {
             return Err(End::Close(CloseCode::TokenExpired));
         }
@@ -305,11 +312,15 @@ impl Session {
         if now >= self.expires {
             return Err(End::Close(CloseCode::TokenExpired));
         }
-        if now >= self.heard + timing.silence {
-            if listened {
+        if !listened {
+            self.heard = now;
+            self.looked = None;
+        }
+        if now >= self.silent_at() {
+            if self.looked.is_some() {
                 return Err(End::Close(CloseCode::TooSlow));
             }
-            self.heard = now;
+            self.looked = Some(now);
         }
         if now >= self.started + timing.hold {
             self.release();
@@ -323,12 +334,18 @@ impl Session {
         Ok(())
     }
 
+    /// When silence is next judged: a moment before its limit, and then once more. A process that was paused wakes up to
+    /// timers that are long over, before it has read what came in the meantime.
+    fn silent_at(&self) -> Instant {
+        match self.looked {
+            None => self.heard + self.shared.timing.silence - LAST_LOOK,
+            Some(looked) => looked + LAST_LOOK,
+        }
+    }
+
     fn next_deadline(&self) -> Instant {
         let timing = self.shared.timing;
-        let regular = self
-            .expires
-            .min(self.next_ping)
-            .min(self.heard + timing.silence);
+        let regular = self.expires.min(self.next_ping).min(self.silent_at());
         if self.released {
             regular
         } else {
