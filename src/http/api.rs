@@ -92,7 +92,7 @@ pub(super) async fn me(State(app): State<Arc<App>>, headers: HeaderMap) -> Respo
             user: PublicUser::from(&identity),
         })
         .into_response(),
-        Err(reject) => error::refused_handshake(&app, reject),
+        Err(reject) => error::refused_handshake(&app, &reject),
     }
 }
 

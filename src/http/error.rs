@@ -13,9 +13,12 @@ pub(super) fn body(reject: &Reject) -> Response {
     axum::Json(error_body(reject)).into_response()
 }
 
-/// The answer to a request that was refused; counts it.
+/// The answer to a request that was refused; counts it, and logs it when somebody was not let in or not allowed.
 pub(super) fn answer(app: &App, reject: &Reject) -> Response {
     app.chat.count(reject);
+    if matches!(reject.code, ErrorCode::Unauthorized | ErrorCode::Forbidden) {
+        tracing::warn!(code = reject.code.as_str(), reason = %reject.message, "refused");
+    }
     let mut response = (status(reject.code), body(reject)).into_response();
     let headers = response.headers_mut();
     if reject.code == ErrorCode::Unauthorized {
@@ -31,11 +34,10 @@ pub(super) fn answer(app: &App, reject: &Reject) -> Response {
     response
 }
 
-/// The answer to somebody who is not let in at all: with a log line, since a browser's developer cannot see the answer.
-pub(super) fn refused_handshake(app: &App, reject: Reject) -> Response {
-    tracing::warn!(reason = %reject.message, "refused");
+/// The answer to somebody who is not let in at all.
+pub(super) fn refused_handshake(app: &App, reject: &Reject) -> Response {
     app.metrics.handshakes_refused.inc();
-    answer(app, &reject)
+    answer(app, reject)
 }
 
 fn status(code: ErrorCode) -> StatusCode {

@@ -69,7 +69,7 @@ pub(super) async fn metrics(
                     "metrics are for the server's own machine and for tokens with role admin";
                 return error::answer(&app, &Reject::new(ErrorCode::Forbidden, message));
             }
-            Err(reject) => return error::refused_handshake(&app, reject),
+            Err(reject) => return error::refused_handshake(&app, &reject),
         }
     }
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -122,7 +122,7 @@ async fn wrong_method() -> Response {
 /// server is refused before anything is done, one that may is told so.
 async fn cross_origin(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if let Err(reject) = app.origins.judge(request.headers()) {
-        return error::refused_handshake(&app, reject);
+        return error::refused_handshake(&app, &reject);
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = match request.method() {

@@ -101,7 +101,7 @@ pub(super) async fn socket(
             app.tasks.spawn(serve(app.clone(), upgrade, identity, peer));
             response
         }
-        Err(reject) => error::refused_handshake(&app, reject),
+        Err(reject) => error::refused_handshake(&app, &reject),
     }
 }
 
