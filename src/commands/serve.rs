@@ -189,12 +189,12 @@ fn network_addresses(ip: IpAddr) -> Vec<IpAddr> {
         return Vec::new();
     }
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let addresses = interfaces
+    interfaces
         .iter()
         .filter(|interface| !interface.is_loopback())
-        .map(|interface| interface.ip());
-    addresses
-        .filter(|address| is_worth_showing(*address))
+        .map(|interface| interface.ip())
+        // 0.0.0.0 takes no IPv6; [::] takes both.
+        .filter(|address| (ip.is_ipv6() || address.is_ipv4()) && is_worth_showing(*address))
         .collect()
 }
 
