@@ -54,7 +54,8 @@ async fn write_all(
         match write_some(socket, batch) {
             Ok(written) => outbox.written(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                patience.wait(socket, outbox).await?;
+                // In a box of its own: only a socket that is full pays for its timers.
+                Box::pin(patience.wait(socket, outbox)).await?;
             }
             Err(_) => return Err(End::Finish),
         }

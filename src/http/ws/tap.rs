@@ -34,7 +34,8 @@ impl Tap {
 
     /// Reads and forgets until the peer has closed.
     pub(super) async fn drain(&mut self) {
-        let mut scratch = [0; 1024];
+        // On the heap: an array would lie in every connection's task from the beginning.
+        let mut scratch = vec![0; 1024];
         while matches!(self.socket.read(&mut scratch).await, Ok(1..)) {}
     }
 }
