@@ -185,29 +185,47 @@ impl Drop for Open<'_> {
     }
 }
 
+/// The two rare ends of this, opening and closing, lie in boxes of their own: what is in the task itself, ten thousand
+/// idle connections hold.
 async fn converse(app: &App, upgraded: Upgraded, identity: Identity, peer: &Peer) -> End {
+    let Some((session, mut socket, outbox)) = Box::pin(open(app, upgraded, identity, peer)).await
+    else {
+        return End::Finish;
+    };
+    let _open = Open::new(&app.metrics, outbox.clone());
+    let end = session.run(events(&mut socket)).await;
+    Box::pin(close(&mut socket, &outbox, end, app.socket_limits.linger)).await;
+    end
+}
+
+async fn open(
+    app: &App,
+    upgraded: Upgraded,
+    identity: Identity,
+    peer: &Peer,
+) -> Option<(Session, WebSocketStream<Tap>, Arc<Outbox>)> {
     let limits = app.socket_limits;
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is no TCP stream");
-        return End::Finish;
+        return None;
     };
     let (read, write) = parts.io.into_inner().into_split();
     let outbox = Arc::new(Outbox::new(limits.outbox_bytes));
-    let _open = Open::new(&app.metrics, outbox.clone());
     let presence = app.hub.connect(identity.user, outbox.clone());
     app.tasks
         .spawn(pump::run(write, outbox.clone(), limits, peer.clone()));
     let tap = Tap::new(read, parts.read_buf, outbox.clone());
-    let mut socket =
-        WebSocketStream::from_raw_socket(tap, Role::Server, Some(config(limits))).await;
+    let socket = WebSocketStream::from_raw_socket(tap, Role::Server, Some(config(limits))).await;
     let session = Session::new(app.sessions.clone(), identity, presence, outbox.clone());
-    let end = session.run(events(&mut socket)).await;
+    Some((session, socket, outbox))
+}
+
+async fn close(socket: &mut WebSocketStream<Tap>, outbox: &Outbox, end: End, linger: Duration) {
     // The answer to the peer's close, behind the acknowledgements.
     let _ = socket.flush().await;
     outbox.end(end);
     // Closing a TCP socket with unread bytes in it would tear the close frame out of the peer's hands.
-    let _ = tokio::time::timeout(limits.linger, socket.get_mut().drain()).await;
-    end
+    let _ = tokio::time::timeout(linger, socket.get_mut().drain()).await;
 }
 
 fn config(limits: SocketLimits) -> WebSocketConfig {
