@@ -41,8 +41,8 @@ pub struct StorageArgs {
 /// What `chat-server` takes to serve.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
+    /// Where the data lies and which secret signs tokens.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub storage: StorageArgs,
     /// Address and port to listen on; port 0 takes a free one
     #[arg(
@@ -70,8 +70,8 @@ pub struct ServeArgs {
     /// Listen beyond this machine although JWT_SECRET has fewer than 16 bytes
     #[arg(long)]
     pub allow_weak_secret: bool,
+    /// The limits.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub limits: Limits,
 }
 
