@@ -24,7 +24,7 @@ pub struct Limits {
     /// Messages per second and user, with bursts of four times that; 0 is off. A person types one
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub rate_limit: u32,
-    /// Open connections; beyond, 503. At about 20 KB each, 10,000 take 200 MB
+    /// Open connections; beyond, 503. At about 13 KB each, 10,000 take 130 MB
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = count(1, 1_000_000))]
     pub max_connections: u32,
     /// Rooms in all; one takes about 200 bytes on disk, so 100,000 take 20 MB

@@ -1,7 +1,6 @@
 //! The running program: everything started in order, and stopped in the opposite one.
 //!
-//! axum's own server has no time limit for a request's head, no limit on connections, and forgets upgraded ones when it
-//! stops; so the loop that accepts is here.
+//! What each part takes is put together in `wiring.rs`; connections are accepted in `door.rs`.
 
 mod door;
 mod wiring;

@@ -56,13 +56,14 @@ impl FileLock {
         })
     }
 
-    /// Locks the file itself, too, where that is a lock of another kind than SQLite's: so that it is found under any
-    /// name that a mount gives it. To be called once the file is known to be ours, and before SQLite opens it.
-    pub(super) fn take_file_itself(&mut self) -> Result<(), OpenError> {
+    /// Makes the file if there is none, and locks it itself, too, where that is a lock of another kind than SQLite's: so
+    /// that it is found under any name that a mount gives it. To be called once the file is known to be ours, and before
+    /// SQLite opens it.
+    pub(super) fn hold_file_itself(&mut self) -> Result<(), OpenError> {
+        let file = open_private(&self.database)?;
         if !cfg!(target_os = "linux") {
             return Ok(());
         }
-        let file = open_private(&self.database)?;
         if !locked(&file, &self.database)? {
             let holder = "under another name of the same file".to_owned();
             return Err(OpenError::Locked {
@@ -76,7 +77,7 @@ impl FileLock {
 }
 
 /// Opens for writing; makes the file, for its owner alone, if there is none.
-pub(super) fn open_private(path: &Path) -> Result<File, OpenError> {
+fn open_private(path: &Path) -> Result<File, OpenError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -103,7 +104,7 @@ fn locked(file: &File, path: &Path) -> Result<bool, OpenError> {
 const LINKS_MAX: usize = 40;
 
 /// The file's one name, through all symbolic links, also through one whose target does not exist yet.
-pub(super) fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
+fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         let Ok(target) = path.read_link() else { break };

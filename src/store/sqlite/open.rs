@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use super::{FileLock, Mode, OLDEST_SQLITE, OpenError, Options, companion, lock, migrate};
+use super::{FileLock, Mode, OLDEST_SQLITE, OpenError, Options, companion, migrate};
 
 /// The connection for the writer, the lock, and the epoch.
 pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), OpenError> {
@@ -18,8 +18,7 @@ pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), 
     let mut lock = FileLock::take(&options.path)?;
     let path = lock.database.clone();
     judge_header(&path)?;
-    lock.take_file_itself()?;
-    drop(lock::open_private(&path)?);
+    lock.hold_file_itself()?;
     let broken = |source| refine(&path, source);
     let mut connection = raw_connection(&path).map_err(broken)?;
     match identify(&connection, &path)? {
