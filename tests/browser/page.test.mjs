@@ -266,10 +266,12 @@ test('a bidi override in a message does not reach the words around it', async ()
   const eve = await (await Person.arrive(browser, server)).asGuest();
   const text = 'abc \u202etxt.exe';
   await eve.write(text);
-  await eve.page.locator('#messages .content', { hasText: 'abc' }).waitFor();
-  const isolated = await eve.page.locator('#messages .content', { hasText: 'abc' })
-    .evaluate((node) => ['isolate', 'plaintext'].includes(getComputedStyle(node).unicodeBidi));
-  assert.ok(isolated);
+  // Asked of the page until it holds: the row is drawn anew when the message turns from sent into stored, and a row that
+  // was just taken out has no style.
+  await eve.page.waitForFunction(() => {
+    const shown = [...document.querySelectorAll('#messages .content')].find((node) => node.textContent.includes('abc'));
+    return shown && ['isolate', 'plaintext'].includes(getComputedStyle(shown).unicodeBidi);
+  });
   await eve.page.locator('#frames .frame-gist', { hasText: '\\u202e' }).first().waitFor();
   await eve.leave();
 });
