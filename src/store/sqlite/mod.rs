@@ -3,6 +3,7 @@
 //! `FULL` is what makes "acknowledged" mean "survives a power cut": WAL syncs after every commit only then
 //! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see `writer.rs`.
 
+mod inbox;
 mod job;
 mod lock;
 mod migrate;
@@ -180,6 +181,19 @@ impl Messages for SqliteStore {
         Box::pin(
             self.readers
                 .run(move |connection| reader::page(connection, &scope, window, max_bytes)),
+        )
+    }
+
+    fn count(
+        &self,
+        scope: Scope,
+        after: Cursor,
+        until: Cursor,
+        enough: u32,
+    ) -> Answer<'_, Result<u32, StoreError>> {
+        Box::pin(
+            self.readers
+                .run(move |connection| reader::count(connection, &scope, after, until, enough)),
         )
     }
 
