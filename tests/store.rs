@@ -46,6 +46,7 @@ impl Log {
             feed_batches: 1024,
             readers: 2,
             patience: Duration::from_secs(5),
+            clock: Default::default(),
         };
         let (store, feed, writer) = SqliteStore::open(&options, Counters::default()).unwrap();
         Self {

@@ -35,13 +35,25 @@ pub trait Messages: Send + Sync {
     /// Fails with [`StoreError::Unavailable`] when the line stays full or the writer has stopped: nothing was stored.
     fn append(&self, message: NewMessage) -> Answer<'_, Result<Receipt, StoreError>>;
 
-    /// A part of one conversation, oldest first. An unknown room or pair is empty.
+    /// A part of what lies in `scope`, oldest first. An unknown room or pair is empty.
+    ///
+    /// MUST be one moment's view of the whole scope: when a message is in the answer, everything of the scope that was
+    /// stored before it and lies in the window is, too.
     fn read(
         &self,
         scope: Scope,
         window: Window,
         max_bytes: usize,
     ) -> Answer<'_, Result<Page, StoreError>>;
+
+    /// How many messages of `scope` lie after `after` and not after `until`. Counting may stop at `enough`.
+    fn count(
+        &self,
+        scope: Scope,
+        after: Cursor,
+        until: Cursor,
+        enough: u32,
+    ) -> Answer<'_, Result<u32, StoreError>>;
 
     /// The position after the newest message that is stored.
     fn latest_id(&self) -> Answer<'_, Result<Cursor, StoreError>>;
@@ -123,6 +135,19 @@ pub enum Scope {
     Room(RoomName),
     /// What two users said to each other.
     Dm(UserId, UserId),
+    /// Everything that one reader receives, of all conversations together.
+    Inbox(Inbox),
+}
+
+/// What one reader receives: some rooms and all of the user's DMs, each from a position of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbox {
+    /// Whose DMs.
+    pub user: UserId,
+    /// Of the DMs, what lies after this.
+    pub dms_after: Cursor,
+    /// Of each room, what lies after its position.
+    pub rooms: Vec<(RoomName, Cursor)>,
 }
 
 /// A part of a conversation, oldest first.

@@ -3,6 +3,7 @@
 //! `FULL` is what makes "acknowledged" mean "survives a power cut": WAL syncs after every commit only then
 //! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see `writer.rs`.
 
+mod inbox;
 mod job;
 mod lock;
 mod migrate;
@@ -25,7 +26,10 @@ use super::{
     Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page,
     Receipt, Scope, StoreError, User, feed,
 };
-use crate::protocol::{Ack, Cursor, RoomName, UserId, Username, Window};
+use crate::{
+    clock::Clock,
+    protocol::{Ack, Cursor, RoomName, UserId, Username, Window},
+};
 use job::Job;
 use reader::Readers;
 use writer::Writer;
@@ -52,6 +56,8 @@ pub struct Options {
     pub readers: u32,
     /// How long a job waits for room in the line, or a read for a free connection.
     pub patience: std::time::Duration,
+    /// Stamps what is stored.
+    pub clock: Clock,
 }
 
 /// The open file. Cheap to share behind an `Arc`.
@@ -93,7 +99,7 @@ impl SqliteStore {
             line,
             feed_sender,
             announced,
-            options.batch_max,
+            options,
             counters,
         );
         let thread = std::thread::Builder::new()
@@ -180,6 +186,19 @@ impl Messages for SqliteStore {
         Box::pin(
             self.readers
                 .run(move |connection| reader::page(connection, &scope, window, max_bytes)),
+        )
+    }
+
+    fn count(
+        &self,
+        scope: Scope,
+        after: Cursor,
+        until: Cursor,
+        enough: u32,
+    ) -> Answer<'_, Result<u32, StoreError>> {
+        Box::pin(
+            self.readers
+                .run(move |connection| reader::count(connection, &scope, after, until, enough)),
         )
     }
 

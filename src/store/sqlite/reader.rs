@@ -6,18 +6,16 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql};
 use tokio::sync::Semaphore;
 
 use super::{
-    OpenError,
+    OpenError, inbox,
     statements::{account_key, content, message_id, room_name, user_id, user_row, username},
     writer::translate,
 };
 use crate::{
-    protocol::{
-        Cursor, MAX_ID, Message, Nonce, Place, RoomName, Timestamp, UserId, Username, Window,
-    },
+    protocol::{Cursor, Message, Nonce, Place, RoomName, Timestamp, UserId, Username, Window},
     store::{Account, Page, Scope, StoreError, User},
 };
 
@@ -81,11 +79,18 @@ impl Readers {
     }
 }
 
-macro_rules! page_sql {
+/// The columns of a message, as [`message_row`] takes them; `m` is `messages`, `u` is `users`.
+macro_rules! columns {
+    () => {
+        "m.id, m.seq, m.from_user, u.username, m.room, m.to_user, m.content, m.timestamp, m.nonce"
+    };
+}
+pub(super) use columns;
+
+macro_rules! in_range {
     ($scope:literal, $order:literal) => {
         concat!(
-            "SELECT m.id, m.seq, m.from_user, u.username, m.room, m.to_user, m.content, m.timestamp, m.nonce ",
-            "FROM messages m JOIN users u ON u.id = m.from_user WHERE ",
+            " WHERE ",
             $scope,
             " AND m.id > ?3 AND m.id < ?4 ORDER BY m.id ",
             $order,
@@ -93,11 +98,91 @@ macro_rules! page_sql {
         )
     };
 }
+macro_rules! both_orders {
+    ($what:ident, $scope:literal) => {
+        [$what!($scope, "ASC"), $what!($scope, "DESC")]
+    };
+}
+macro_rules! page_sql {
+    ($scope:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM messages m JOIN users u ON u.id = m.from_user",
+            in_range!($scope, $order)
+        )
+    };
+}
+macro_rules! ids_sql {
+    ($scope:literal, $order:literal) => {
+        concat!("SELECT m.id FROM messages m", in_range!($scope, $order))
+    };
+}
 
-const ROOM_BEFORE: &str = page_sql!("m.room = ?1 AND ?2 IS NULL", "DESC");
-const ROOM_AFTER: &str = page_sql!("m.room = ?1 AND ?2 IS NULL", "ASC");
-const DM_BEFORE: &str = page_sql!("m.dm_low = ?1 AND m.dm_high = ?2", "DESC");
-const DM_AFTER: &str = page_sql!("m.dm_low = ?1 AND m.dm_high = ?2", "ASC");
+/// Oldest first, newest first.
+const ROOM_PAGE: [&str; 2] = both_orders!(page_sql, "m.room = ?1 AND ?2 IS NULL");
+const DM_PAGE: [&str; 2] = both_orders!(page_sql, "m.dm_low = ?1 AND m.dm_high = ?2");
+const ROOM_IDS: [&str; 2] = both_orders!(ids_sql, "m.room = ?1 AND ?2 IS NULL");
+const DM_IDS: [&str; 2] = both_orders!(ids_sql, "m.dm_low = ?1 AND m.dm_high = ?2");
+
+/// A run of ids, both ends exclusive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) after: i64,
+    pub(super) before: i64,
+    pub(super) newest_first: bool,
+    pub(super) limit: usize,
+}
+
+impl Range {
+    fn of(window: Window) -> Self {
+        match window {
+            Window::Before { before, limit } => Self {
+                after: 0,
+                before: before_of(before),
+                newest_first: true,
+                limit: limit as usize,
+            },
+            Window::After { after, limit } => Self {
+                after: after.get(),
+                before: i64::MAX,
+                newest_first: false,
+                limit: limit as usize,
+            },
+        }
+    }
+
+    /// One more than asked for tells whether there is more.
+    pub(super) fn with_one_more(self) -> Self {
+        Self {
+            limit: self.limit + 1,
+            ..self
+        }
+    }
+
+    /// The same, but for what is not after `from`.
+    pub(super) fn not_before(self, from: Cursor) -> Self {
+        Self {
+            after: self.after.max(from.get()),
+            ..self
+        }
+    }
+
+    fn params<T: ToSql>(self, key: [T; 2]) -> (T, T, i64, i64, i64) {
+        let [first, second] = key;
+        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        (first, second, self.after, self.before, limit)
+    }
+}
+
+/// [`Cursor::END`] stands for no bound at all, so that the last possible id is not left out.
+fn before_of(before: Cursor) -> i64 {
+    if before == Cursor::END {
+        i64::MAX
+    } else {
+        before.get()
+    }
+}
 
 pub(super) fn page(
     connection: &Connection,
@@ -105,69 +190,109 @@ pub(super) fn page(
     window: Window,
     max_bytes: usize,
 ) -> rusqlite::Result<Page> {
-    let (newest_first, after, before, limit) = match window {
-        Window::Before { before, limit } => (true, 0, before.get(), limit),
-        Window::After { after, limit } => (false, after.get(), MAX_ID, limit),
+    let range = Range::of(window);
+    let order = usize::from(range.newest_first);
+    match scope {
+        Scope::Room(room) => {
+            let mut statement = connection.prepare_cached(ROOM_PAGE[order])?;
+            let key = [Some(room.as_str()), None];
+            let rows = statement.query_map(range.with_one_more().params(key), message_row)?;
+            collect(rows, range, max_bytes)
+        }
+        Scope::Dm(a, b) => {
+            let mut statement = connection.prepare_cached(DM_PAGE[order])?;
+            let rows =
+                statement.query_map(range.with_one_more().params(pair(*a, *b)), message_row)?;
+            collect(rows, range, max_bytes)
+        }
+        Scope::Inbox(inbox) => inbox::page(connection, inbox, range, max_bytes),
+    }
+}
+
+/// How many messages lie after `after` and not after `until`, counted up to `enough`.
+pub(super) fn count(
+    connection: &Connection,
+    scope: &Scope,
+    after: Cursor,
+    until: Cursor,
+    enough: u32,
+) -> rusqlite::Result<u32> {
+    let range = Range {
+        after: after.get(),
+        before: until.get().saturating_add(1),
+        newest_first: false,
+        limit: enough as usize,
     };
-    // `before` is exclusive and END stands for no bound at all, so that the last possible id is not left out.
-    let before = if before == MAX_ID { i64::MAX } else { before };
-    let sql = match (scope, newest_first) {
-        (Scope::Room(_), true) => ROOM_BEFORE,
-        (Scope::Room(_), false) => ROOM_AFTER,
-        (Scope::Dm(..), true) => DM_BEFORE,
-        (Scope::Dm(..), false) => DM_AFTER,
+    let count = match scope {
+        Scope::Room(room) => room_ids(connection, room, range)?.len(),
+        Scope::Dm(a, b) => {
+            let [low, high] = pair(*a, *b);
+            dm_ids(connection, low, high, range)?.len()
+        }
+        Scope::Inbox(inbox) => inbox::count(connection, inbox, range)?,
     };
-    let keys: [Box<dyn ToSql>; 2] = match scope {
-        Scope::Room(room) => [Box::new(room.as_str().to_owned()), Box::new(None::<i64>)],
-        Scope::Dm(a, b) => [
-            Box::new(a.get().min(b.get())),
-            Box::new(a.get().max(b.get())),
-        ],
-    };
-    let mut statement = connection.prepare_cached(sql)?;
-    // One more than asked for tells whether there is more.
-    let rows = statement.query(params![
-        keys[0],
-        keys[1],
-        after,
-        before,
-        i64::from(limit) + 1
-    ])?;
-    collect(rows, limit, max_bytes, newest_first)
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The one spelling of a pair: the smaller id first.
+fn pair(a: UserId, b: UserId) -> [i64; 2] {
+    [a.get().min(b.get()), a.get().max(b.get())]
+}
+
+pub(super) fn room_ids(
+    connection: &Connection,
+    room: &RoomName,
+    range: Range,
+) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached(ROOM_IDS[usize::from(range.newest_first)])?;
+    let rows = statement.query_map(range.params([Some(room.as_str()), None]), |row| row.get(0))?;
+    rows.collect()
+}
+
+pub(super) fn dm_ids(
+    connection: &Connection,
+    low: i64,
+    high: i64,
+    range: Range,
+) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached(DM_IDS[usize::from(range.newest_first)])?;
+    let rows = statement.query_map(range.params([low, high]), |row| row.get(0))?;
+    rows.collect()
 }
 
 /// Everything that is stored after `cursor`, of all conversations.
 pub(super) fn after(connection: &Connection, cursor: Cursor) -> rusqlite::Result<Vec<Message>> {
-    let mut statement = connection.prepare(
-        "SELECT m.id, m.seq, m.from_user, u.username, m.room, m.to_user, m.content, m.timestamp, m.nonce
-         FROM messages m JOIN users u ON u.id = m.from_user WHERE m.id > ?1 ORDER BY m.id",
-    )?;
+    let mut statement = connection.prepare(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM messages m JOIN users u ON u.id = m.from_user WHERE m.id > ?1 ORDER BY m.id"
+    ))?;
     statement.query_map([cursor.get()], message_row)?.collect()
 }
 
-fn collect(
-    mut rows: rusqlite::Rows<'_>,
-    limit: u32,
+/// A page of `rows`, which come in the direction of `range`, one more than its limit if there are as many.
+pub(super) fn collect(
+    rows: impl Iterator<Item = rusqlite::Result<Message>>,
+    range: Range,
     max_bytes: usize,
-    newest_first: bool,
 ) -> rusqlite::Result<Page> {
     let (mut messages, mut bytes, mut has_more) = (Vec::new(), 0, false);
-    while let Some(row) = rows.next()? {
-        let message = message_row(row)?;
+    for message in rows {
+        let message = message?;
         bytes += message.encoded_len_at_most();
-        if messages.len() == limit as usize || (bytes > max_bytes && !messages.is_empty()) {
+        if messages.len() == range.limit || (bytes > max_bytes && !messages.is_empty()) {
             has_more = true;
             break;
         }
         messages.push(message);
     }
-    if newest_first {
+    if range.newest_first {
         messages.reverse();
     }
     Ok(Page { messages, has_more })
 }
 
-fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
+pub(super) fn message_row(row: &Row<'_>) -> rusqlite::Result<Message> {
     let place = match row.get_ref(4)?.as_str_or_null()? {
         Some(room) => Place::Room(room_name(room)?),
         None => Place::Dm(user_id(row.get(5)?)?),
@@ -232,21 +357,18 @@ mod tests {
         connection
             .execute_batch(super::super::migrate::SCHEMA)
             .unwrap();
-        for (sql, index) in [
-            (
-                ROOM_BEFORE,
-                "messages_room (room=? AND rowid>? AND rowid<?)",
-            ),
-            (ROOM_AFTER, "messages_room (room=? AND rowid>? AND rowid<?)"),
-            (
-                DM_BEFORE,
-                "messages_dm (dm_low=? AND dm_high=? AND rowid>? AND rowid<?)",
-            ),
-            (
-                DM_AFTER,
-                "messages_dm (dm_low=? AND dm_high=? AND rowid>? AND rowid<?)",
-            ),
-        ] {
+        const ROOM: &str = "messages_room (room=? AND rowid>? AND rowid<?)";
+        const DM: &str = "messages_dm (dm_low=? AND dm_high=? AND rowid>? AND rowid<?)";
+        let statements = [
+            (ROOM_PAGE, ROOM),
+            (ROOM_IDS, ROOM),
+            (DM_PAGE, DM),
+            (DM_IDS, DM),
+        ];
+        for (sql, index) in statements
+            .map(|(sqls, index)| sqls.map(|sql| (sql, index)))
+            .concat()
+        {
             let mut statement = connection
                 .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
                 .unwrap();
