@@ -67,10 +67,11 @@ const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
  * @typedef {{resolve(frame: any): void, reject(error: ChatError): void, timer: any, nonce?: string}} Pending
  * @typedef {{type: 'message' | 'dm', fields: {room?: string, to?: number, content: string, nonce: string},
  *   resolve(receipt: any): void, reject(error: ChatError): void}} Outgoing
- * @typedef {{key: string, room?: string, peer?: number, joined: boolean, joins: number, apart: boolean, filling: boolean,
+ * @typedef {{key: string, room?: string, peer?: number, joined: boolean, joins: number, apart: boolean, held: boolean,
  *   seq?: number, id: number, end: number, queue: Message[], own: Map<number, number>}} Talk A room, or the DMs with
  *   `peer`. All up to `seq` (message `id`) has been delivered or is history; all up to `end` is known to exist; `queue`
- *   has come and must wait. `own`: ids by `seq` of DMs that we sent. `joins` are under way; `apart`: to be joined by itself
+ *   has come and must wait. `own`: ids by `seq` of DMs that we sent. `joins` are under way; `apart`: to be joined by itself;
+ *   `held`: it waits for something
  */
 
 /** An `error` frame, or one of the library's own codes: `disconnected`, `timeout`, `outbox_full`, `cancelled`, `missing`. */
@@ -445,8 +446,13 @@ class Chat {
   #entered(talk, { lastSeq, lastId }) {
     if (talk.apart) talk.end = Math.max(talk.end, lastSeq);
     if (talk.seq === undefined) Object.assign(talk, { seq: lastSeq, id: lastId });
-    Object.assign(talk, { joined: true, apart: false });
-    this.#drain(talk);
+    talk.apart = false;
+    if (talk.joined) return this.#drain(talk);
+    Object.assign(talk, { joined: true, held: true });
+    queueMicrotask(() => { // after whoever waits for `join` has heard of it
+      talk.held = false;
+      this.#drain(talk);
+    });
   }
 
   /** @param {Talk | undefined} talk @param {ChatError} error */
@@ -511,7 +517,7 @@ class Chat {
     const key = room === undefined ? `dm:${peer}` : `room:${room}`;
     let talk = this.#talks.get(key);
     if (!talk) {
-      talk = { key, room, peer, joined: false, joins: 0, apart: false, filling: false, id: 0, end: 0, queue: [], own: new Map() };
+      talk = { key, room, peer, joined: false, joins: 0, apart: false, held: false, id: 0, end: 0, queue: [], own: new Map() };
       this.#talks.set(key, talk);
     }
     return talk;
@@ -543,7 +549,7 @@ class Chat {
   /** Delivers what has come, as far as nothing is missing before it. @param {Talk} talk */
   #drain(talk) {
     talk.queue.sort((a, b) => a.seq - b.seq);
-    while (this.#live && !this.#stale && !talk.filling && (talk.joined || talk.room === undefined)) {
+    while (this.#live && !this.#stale && !talk.held && (talk.joined || talk.room === undefined)) {
       const next = talk.queue[0];
       const until = next ? next.seq - 1 : talk.end;
       if (talk.seq !== undefined && talk.seq < until) {
@@ -582,7 +588,7 @@ class Chat {
   async #fill(talk, until) {
     const turn = this.#turn;
     const over = () => turn !== this.#turn || this.#talks.get(talk.key) !== talk;
-    talk.filling = true;
+    talk.held = true;
     try {
       if (until - Number(talk.seq) > GAP_MAX) {
         const page = await this.#page(talk, { limit: RESET_PAGE });
@@ -608,7 +614,7 @@ class Chat {
       talk.seq = until;
       this.#emit('error', /** @type {ChatError} */ (error));
     } finally {
-      talk.filling = false;
+      talk.held = false;
       this.#drain(talk);
     }
   }
