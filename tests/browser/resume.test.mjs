@@ -223,6 +223,11 @@ test('a DM that comes between the handshake and the replay is not taken for its 
   await reopen();
   last().answer('hello', welcome({ lastId: 9 }));
   last().dm(9, { seq: 3 });
+  last().end();
+  await reopen();
+  assert.equal(last().request('resume').after, 1);
+  last().answer('hello', welcome({ lastId: 9 }));
+  last().dm(9, { seq: 3 });
   assert.deepEqual(ids(dms), [1]);
   last().answer('resume', resumed({ complete: false, reason: 'behind', lastId: 9 }));
   answerHistory(1, [dm(1, { seq: 1 }), dm(5, { seq: 2 }), dm(9, { seq: 3 })]);
