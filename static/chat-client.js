@@ -116,7 +116,7 @@ class Chat {
   #epoch = ''; // of the log that `#cursor` is a place in; none before the first welcome
   #cursor = 0;
   #live = false; // whether what arrives continues what was delivered: not between the handshake and the answer to `resume`
-  #early = false; // whether something came before that answer
+  /** @type {Message[]} what came before that answer */ #early = [];
   /** @type {{reason: string, newLog: boolean} | null} a reset that has not been told yet */ #stale = null;
   /** @type {Welcome | null} */ #welcomed = null;
   /** @type {Map<string, Talk>} */ #talks = new Map();
@@ -376,7 +376,7 @@ class Chat {
     this.#socket = null;
     this.#opened = this.#live = false;
     this.#sending = null;
-    this.#early = false;
+    this.#early = [];
     for (const name of /** @type {const} */ (['retry', 'watch', 'stable', 'pause'])) this.#clear(name);
     for (const ref of [...this.#pending.keys()]) this.#fail(ref, 'disconnected', 'the connection ended before the answer');
     return ++this.#turn;
@@ -424,7 +424,11 @@ class Chat {
     const newLog = epoch !== this.#epoch;
     this.#epoch = epoch;
     if (newLog) for (const talk of this.#talks.values()) Object.assign(talk, { seq: undefined, id: 0, end: 0, queue: [], own: new Map() });
-    if (complete && this.#early) [complete, reason] = [false, 'behind']; // a DM that came in between is ahead of the replay
+    // A DM that came in between would be ahead of the replay.
+    for (const message of this.#early.splice(0)) {
+      this.#talkOf(message);
+      if (complete) [complete, reason] = [false, 'behind'];
+    }
     if (!complete || newLog) {
       this.#cursor = lastId;
       this.#stale = { reason: reason ?? 'epoch', newLog: newLog || Boolean(this.#stale?.newLog) };
@@ -531,8 +535,8 @@ class Chat {
 
   /** @param {Message} message */
   #arrive(message) {
-    if (this.#live) this.#cursor = Math.max(this.#cursor, message.id);
-    else this.#early = true;
+    if (!this.#live) return void this.#early.push(message);
+    this.#cursor = Math.max(this.#cursor, message.id);
     const talk = this.#talkOf(message);
     talk?.queue.push(message);
     if (talk) this.#drain(talk);
@@ -721,7 +725,7 @@ class Chat {
     const first = !this.#epoch;
     if (first) [this.#epoch, this.#cursor, this.#live] = [welcome.epoch, welcome.lastId, true];
     this.#emit('welcome', welcome);
-    if (first) this.#drainAll();
+    if (first) for (const message of this.#early.splice(0)) this.#arrive(message);
   }
 
   /** @param {any} frame */

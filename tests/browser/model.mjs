@@ -13,6 +13,8 @@ export class ModelServer {
   up = true;
   /** @type {Connection[]} those that are open, or opening */ connections = [];
   /** How often each user's connection ended for a reason that was not the client's. */ causes = new Map();
+  /** Where each user's client must stand: what it was told, and everything that has reached it since. */ cursors = new Map();
+  problems = [];
   /** Asked before a request is handled: the code of a refusal, or nothing. */ fault = () => undefined;
   #nextId = 1;
   #random;
@@ -114,6 +116,7 @@ export class ModelServer {
 
   on_resume(connection, { after, rooms, epoch }, ref) {
     const { user } = connection;
+    if (after !== this.cursors.get(user)) this.problems.push(`user ${user} resumes after ${after}, and has ${this.cursors.get(user)}`);
     const refused = [];
     for (const room of rooms) {
       const code = this.fault('resume_room', user, { room });
@@ -143,6 +146,7 @@ class Connection {
   rooms = new Set();
   greeted = false;
   opened = false;
+  live = false; // what comes now continues what came before
   deaf = false; // takes everything and gives nothing: a connection that is dead without saying so
   pushed = 0; // the newest message that was sent here
   #server;
@@ -182,7 +186,17 @@ class Connection {
   /** One frame arrives at the client. */
   stepClient() {
     if (this.deaf || this.toClient.length === 0) return;
-    this.#socket.onmessage?.({ data: JSON.stringify(this.toClient.shift()) });
+    const frame = this.toClient.shift();
+    this.#note(frame);
+    this.#socket.onmessage?.({ data: JSON.stringify(frame) });
+  }
+
+  #note({ type, data }) {
+    const { cursors } = this.#server;
+    const isFirst = type === 'welcome' && !cursors.has(this.user);
+    if (isFirst || type === 'resume_ack') this.live = true;
+    if (isFirst || (type === 'resume_ack' && !data.complete)) cursors.set(this.user, data.lastId);
+    if (this.live && (type === 'message' || type === 'dm')) cursors.set(this.user, Math.max(cursors.get(this.user), data.id));
   }
 
   /** Loses what was on its way to the client: one message of a room. */

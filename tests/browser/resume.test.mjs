@@ -524,12 +524,16 @@ test('DMs to somebody who never answered are not replayed to their sender', asyn
   chat.close();
 });
 
-test('the first DM of a stranger comes with the replay', async () => {
+test('the first DMs of a stranger come with the replay, also when a later one came before it and was cut off', async () => {
   const chat = await connected({}, { lastId: 10 });
   const dms = record(chat, 'dm');
-  await cutAndResume({ replayed: 1, lastId: 12 });
+  last().end();
+  await reopen();
+  last().dm(13, { seq: 2, fromUser: 99 });
+  await cutAndResume({ replayed: 2, lastId: 13 });
   last().dm(12, { seq: 1, fromUser: 99 });
-  assert.deepEqual(dms.map(({ fromUser }) => fromUser), [99]);
+  last().dm(13, { seq: 2, fromUser: 99 });
+  assert.deepEqual(ids(dms), [12, 13]);
   chat.close();
 });
 

@@ -203,6 +203,7 @@ async function play(seed) {
   assert.deepEqual(users.map(({ sockets }) => sockets), before, 'no new connection without a cause');
 
   const contents = model.log.map(({ content }) => content);
+  assert.deepEqual(model.problems, []);
   assert.equal(new Set(contents).size, contents.length, 'something is stored twice');
   for (const user of users) {
     check(model, user, users, lost);
