@@ -118,7 +118,6 @@ class Chat {
   #live = false; // whether what arrives continues what was delivered: not between the handshake and the answer to `resume`
   /** @type {Message[]} what came before that answer */ #early = [];
   /** @type {{reason: string, newLog: boolean} | null} a reset that has not been told yet */ #stale = null;
-  /** @type {Welcome | null} */ #welcomed = null;
   /** @type {Map<string, Talk>} */ #talks = new Map();
   /** @type {Outgoing[]} */ #outbox = [];
   /** @type {Outgoing | null} */ #sending = null;
@@ -384,25 +383,32 @@ class Chat {
 
   // Where the last connection ended, and how the next one goes on from there.
 
-  /** The first requests of every connection: who am I, what did I miss, and then what waits to be sent. */
+  /**
+   * The first requests of every connection: what did I miss, who am I, and then what waits to be sent. `resume` leads,
+   * since nothing is pushed before the first request is handled: a DM that came before it would be ahead of the replay.
+   */
   #resume() {
-    this.#ask('hello', {}, () => {}, (error) => this.#unanswered(error)); // first: nothing else may arrive before the welcome
+    /** @type {ChatError | null} */ let refusal = null;
     if (this.#epoch) {
-      const rooms = this.#resumable();
-      this.#ask('resume', { after: this.#cursor, rooms, epoch: this.#epoch }, ({ data }) => this.#resumed(data), (error) => {
-        if (error.code === 'disconnected' || error.code === 'timeout' || !this.#welcomed) return this.#unanswered(error);
-        // No replay from this server, or not now: every room by itself, and the histories.
-        this.#emit('error', error);
-        for (const talk of this.#joined()) talk.apart = true;
-        this.#resumed({ ...this.#welcomed, replayed: 0, complete: false, reason: error.code });
+      const request = { after: this.#cursor, rooms: this.#resumable(), epoch: this.#epoch };
+      this.#ask('resume', request, ({ data }) => this.#resumed(data), (error) => {
+        if (error.code === 'timeout') this.#unanswered(error);
+        else refusal = error;
       });
     }
+    this.#ask('hello', {}, ({ data }) => {
+      if (!refusal) return;
+      // No replay from this server, or not now: every room by itself, and the histories.
+      this.#emit('error', refusal);
+      for (const talk of this.#joined()) talk.apart = true;
+      this.#resumed({ ...data, replayed: 0, complete: false, reason: refusal.code });
+    }, (error) => { if (!this.#live) this.#unanswered(error); });
     this.#pump();
   }
 
   /** @param {ChatError} error */
   #unanswered(error) {
-    if (error.code !== 'disconnected') this.#drop(`no welcome: ${error.message}`);
+    if (error.code !== 'disconnected') this.#drop(`no way in: ${error.message}`);
   }
 
   /** The rooms that one `resume` carries; the others are joined by themselves. */
@@ -720,7 +726,6 @@ class Chat {
 
   /** The first one says where the log stands, so that a resume is possible before any message. @param {Welcome} welcome */
   #welcome(welcome) {
-    this.#welcomed = welcome;
     this.#me = welcome.userId;
     const first = !this.#epoch;
     if (first) [this.#epoch, this.#cursor, this.#live] = [welcome.epoch, welcome.lastId, true];

@@ -11,7 +11,7 @@ const PAGE = 50;
 
 /** Why the newest messages came instead of those that were missed, in words. */
 const RESET_REASONS = {
-  too_many: 'too much was missed to be sent again',
+  too_many: 'too much was missed',
   epoch: 'the server has another history than before',
   ahead: 'the server has a shorter history than before',
 };
@@ -85,7 +85,7 @@ export class Conversations {
     for (const [key, { messages, hasMore, lastSeq }] of pages) {
       const conversation = this.#all.get(key);
       if (!conversation) continue;
-      const notice = `History was reloaded: ${because}.${hasMore ? ' Some messages may be missing above.' : ''}`;
+      const notice = `History was reloaded: ${because}.${hasMore ? ' Some may be missing above.' : ''}`;
       conversation.timeline.clear();
       Object.assign(conversation, { status: 'ready', hasMore, lastSeq, notice });
       if (newLog) conversation.newSince = -1;

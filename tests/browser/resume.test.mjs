@@ -29,8 +29,8 @@ async function reopen() {
 async function cutAndResume(ack, hello) {
   last().end();
   await reopen();
-  last().answer('hello', welcome(hello));
   last().answer('resume', resumed(ack));
+  last().answer('hello', welcome(hello));
 }
 
 /** Answers the newest request for the history of `room`, or of the DMs with a user. */
@@ -46,7 +46,7 @@ test('a resume is possible before any message was received', async () => {
   const seen = record(chat, 'message');
   const reconnected = record(chat, 'reconnected');
   await cutAndResume({ lastId: 45, replayed: 5 }, { lastId: 45 });
-  const [hello, resume, ...more] = last().sent;
+  const [resume, hello, ...more] = last().sent;
   assert.equal(hello.type, 'hello');
   assert.deepEqual({ ...resume, ref: 0 }, { type: 'resume', after: 40, rooms: ['general'], epoch: 'e1', ref: 0 });
   assert.deepEqual(more, [], 'one request brings everything');
@@ -214,7 +214,7 @@ test('a history that the server is too busy for is asked for again', async () =>
   chat.close();
 });
 
-test('a DM that comes between the handshake and the replay is not taken for its end', async () => {
+test('a DM that comes before the replay is not taken for its end', async () => {
   const chat = await connected();
   const dms = record(chat, 'dm');
   const resets = record(chat, 'reset');
@@ -284,8 +284,8 @@ test('a server that cannot replay is asked for each room and its history', async
   last().message(1);
   last().end();
   await reopen();
-  last().answer('hello', welcome({ lastId: 2 }));
   last().refuse('resume', { code: 'unknown_type', message: 'no such request' });
+  last().answer('hello', welcome({ lastId: 2 }));
   last().answer('join', { room: 'general', status: 'ok', lastId: 2, lastSeq: 2 });
   answerHistory('general', [message(1), message(2)]);
   await settle();
@@ -377,7 +377,7 @@ test('what is sent without a connection waits, and goes out in order with the sa
   const late = chat.send('general', 'four');
   await reopen();
   last().answer('hello', welcome());
-  assert.deepEqual(last().sent.map(({ type }) => type), ['hello', 'resume', 'message'], 'after the resume, without waiting for it');
+  assert.deepEqual(last().sent.map(({ type }) => type), ['resume', 'hello', 'message'], 'after the resume, without waiting for it');
   assert.equal(last().request('message').nonce, nonce);
   last().answer('resume', resumed());
   for (const [id, more] of [[2, { duplicate: true, nonce }], [3], [4]]) last().answer('message', receipt(id, more));
@@ -443,7 +443,6 @@ test('a send without an answer ends the connection after 15 s, not the send', as
   assert.ok(dead.closed);
   await reopen();
   assert.equal(sockets.length, 2);
-  last().answer('hello', welcome());
   last().answer('resume', resumed());
   assert.equal(last().request('message').nonce, nonce);
   last().answer('message', receipt(1));
@@ -621,7 +620,6 @@ test('after `close` nothing is heard; a later `connect` goes on from there', asy
   assert.equal(sockets.length, 1);
   chat.connect();
   await reopen();
-  last().answer('hello', welcome());
   last().answer('resume', resumed({ replayed: 1, lastId: 2 }));
   assert.equal(last().request('resume').after, 1);
   last().message(2);
