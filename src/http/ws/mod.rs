@@ -147,11 +147,13 @@ async fn serve(app: Arc<App>, upgrade: OnUpgrade, identity: Identity, peer: Peer
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(%error, "the peer left during the handshake"),
     };
-    let user_id = identity.user.get();
-    let end = converse(&app, upgraded, identity, &peer).await;
+    converse(&app, upgraded, identity, &peer).await;
+}
+
+fn note_end(metrics: &Metrics, user_id: i64, end: End) {
     match end {
         End::Close(code) => {
-            app.metrics.closed(code);
+            metrics.closed(code);
             tracing::info!(
                 user_id,
                 code = code.code(),
@@ -187,15 +189,16 @@ impl Drop for Open<'_> {
 
 /// The two rare ends of this, opening and closing, lie in boxes of their own: what is in the task itself, ten thousand
 /// idle connections hold.
-async fn converse(app: &App, upgraded: Upgraded, identity: Identity, peer: &Peer) -> End {
+async fn converse(app: &App, upgraded: Upgraded, identity: Identity, peer: &Peer) {
+    let user_id = identity.user.get();
     let Some((session, mut socket, outbox)) = Box::pin(open(app, upgraded, identity, peer)).await
     else {
-        return End::Finish;
+        return;
     };
     let _open = Open::new(&app.metrics, outbox.clone());
     let end = session.run(events(&mut socket)).await;
+    note_end(&app.metrics, user_id, end);
     Box::pin(close(&mut socket, &outbox, end, app.socket_limits.linger)).await;
-    end
 }
 
 async fn open(
