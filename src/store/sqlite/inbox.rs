@@ -50,22 +50,57 @@ const PAIRS: &str = "
 
 /// The ids in `range`, in its direction, at most its limit.
 fn ids(connection: &Connection, inbox: &Inbox, range: Range) -> rusqlite::Result<Vec<i64>> {
-    let mut ids = Vec::new();
+    let mut first = First::new(range);
     for (room, from) in &inbox.rooms {
-        let range = range.not_before(*from);
-        ids.extend(reader::room_ids(connection, room, range)?);
+        let range = first.range.not_before(*from);
+        first.add(reader::room_ids(connection, room, range)?);
     }
-    let range_of_dms = range.not_before(inbox.dms_after);
-    for (low, high) in pairs(connection, inbox.user, range_of_dms.after)? {
-        ids.extend(reader::dm_ids(connection, low, high, range_of_dms)?);
+    let dms_after = first.range.not_before(inbox.dms_after).after;
+    for (low, high) in pairs(connection, inbox.user, dms_after)? {
+        let range = first.range.not_before(inbox.dms_after);
+        first.add(reader::dm_ids(connection, low, high, range)?);
     }
-    if range.newest_first {
-        ids.sort_unstable_by_key(|&id| std::cmp::Reverse(id));
-    } else {
-        ids.sort_unstable();
+    first.cut();
+    Ok(first.ids)
+}
+
+/// The ids that come first, of several conversations. What has been found narrows where there is still to look, so that
+/// hundreds of busy rooms do not each give a whole page of ids.
+struct First {
+    ids: Vec<i64>,
+    range: Range,
+}
+
+impl First {
+    fn new(range: Range) -> Self {
+        Self {
+            ids: Vec::new(),
+            range,
+        }
     }
-    ids.truncate(range.limit);
-    Ok(ids)
+
+    fn add(&mut self, ids: Vec<i64>) {
+        self.ids.extend(ids);
+        if self.ids.len() > 2 * self.range.limit {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.range.newest_first {
+            self.ids.sort_unstable_by_key(|&id| std::cmp::Reverse(id));
+        } else {
+            self.ids.sort_unstable();
+        }
+        self.ids.truncate(self.range.limit);
+        match self.ids.last() {
+            Some(&last) if self.ids.len() == self.range.limit && self.range.newest_first => {
+                self.range.after = last;
+            }
+            Some(&last) if self.ids.len() == self.range.limit => self.range.before = last,
+            _ => {}
+        }
+    }
 }
 
 fn pairs(connection: &Connection, user: UserId, after: i64) -> rusqlite::Result<Vec<(i64, i64)>> {
