@@ -19,7 +19,7 @@ pub(super) fn page(
     max_bytes: usize,
 ) -> rusqlite::Result<Page> {
     let snapshot = connection.unchecked_transaction()?;
-    let ids = ids(&snapshot, inbox, range.with_one_more())?;
+    let ids = First::of(&snapshot, inbox, range.with_one_more(), false)?;
     let mut statement = snapshot.prepare_cached(BY_ID)?;
     let rows = ids
         .iter()
@@ -34,7 +34,7 @@ pub(super) fn count(
     range: Range,
 ) -> rusqlite::Result<usize> {
     let snapshot = connection.unchecked_transaction()?;
-    Ok(ids(&snapshot, inbox, range)?.len())
+    Ok(First::of(&snapshot, inbox, range, true)?.len())
 }
 
 const BY_ID: &str = concat!(
@@ -48,22 +48,6 @@ const PAIRS: &str = "
     SELECT low, high FROM dms WHERE low = ?1 AND last_id > ?2
     UNION SELECT low, high FROM dms WHERE high = ?1 AND last_id > ?2";
 
-/// The ids in `range`, in its direction, at most its limit.
-fn ids(connection: &Connection, inbox: &Inbox, range: Range) -> rusqlite::Result<Vec<i64>> {
-    let mut first = First::new(range);
-    for (room, from) in &inbox.rooms {
-        let range = first.range.not_before(*from);
-        first.add(reader::room_ids(connection, room, range)?);
-    }
-    let dms_after = first.range.not_before(inbox.dms_after).after;
-    for (low, high) in pairs(connection, inbox.user, dms_after)? {
-        let range = first.range.not_before(inbox.dms_after);
-        first.add(reader::dm_ids(connection, low, high, range)?);
-    }
-    first.cut();
-    Ok(first.ids)
-}
-
 /// The ids that come first, of several conversations. What has been found narrows where there is still to look, so that
 /// hundreds of busy rooms do not each give a whole page of ids.
 struct First {
@@ -72,11 +56,33 @@ struct First {
 }
 
 impl First {
-    fn new(range: Range) -> Self {
-        Self {
-            ids: Vec::new(),
-            range,
+    /// The ids in `range`, in its direction, at most its limit; with `any`, whichever are found first.
+    fn of(
+        connection: &Connection,
+        inbox: &Inbox,
+        range: Range,
+        any: bool,
+    ) -> rusqlite::Result<Vec<i64>> {
+        let ids = Vec::new();
+        let mut first = Self { ids, range };
+        let enough = |first: &Self| any && first.ids.len() >= range.limit;
+        for (room, from) in &inbox.rooms {
+            if enough(&first) {
+                break;
+            }
+            let range = first.range.not_before(*from);
+            first.add(reader::room_ids(connection, room, range)?);
         }
+        let dms_after = first.range.not_before(inbox.dms_after).after;
+        for (low, high) in pairs(connection, inbox.user, dms_after)? {
+            if enough(&first) {
+                break;
+            }
+            let range = first.range.not_before(inbox.dms_after);
+            first.add(reader::dm_ids(connection, low, high, range)?);
+        }
+        first.cut();
+        Ok(first.ids)
     }
 
     fn add(&mut self, ids: Vec<i64>) {
