@@ -82,6 +82,15 @@ impl Messages for FaultyStore {
     ) -> Answer<'_, Result<Page, StoreError>> {
         or_fail!(self, self.inner.read(scope, window, max_bytes))
     }
+    fn count(
+        &self,
+        scope: Scope,
+        after: Cursor,
+        until: Cursor,
+        enough: u32,
+    ) -> Answer<'_, Result<u32, StoreError>> {
+        or_fail!(self, self.inner.count(scope, after, until, enough))
+    }
     fn latest_id(&self) -> Answer<'_, Result<Cursor, StoreError>> {
         or_fail!(self, self.inner.latest_id())
     }
