@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::protocol::{CloseCode, ErrorCode};
+use crate::protocol::{CloseCode, ErrorCode, Incomplete};
 
 /// All counters and gauges.
 #[derive(Debug)]
@@ -30,6 +30,11 @@ pub struct Metrics {
     pub commits: Counter,
     /// Message frames queued to readers.
     pub deliveries: Counter,
+    /// Readers that fell behind what is live.
+    pub fell_behind: Counter,
+    /// Message frames read from the log for readers who catch up.
+    pub caught_up: Counter,
+    resumes: Family<ResumeLabel, Counter>,
     errors: Family<ErrorLabel, Counter>,
     closes: Family<CloseLabel, Counter>,
 }
@@ -37,6 +42,11 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabel {
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResumeLabel {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,12 +71,22 @@ impl Default for Metrics {
         let messages_stored = counter("messages_stored", "messages stored");
         let commits = counter("commits", "transactions in which messages were stored");
         let deliveries = counter("deliveries", "message frames queued to readers");
+        let fell_behind = counter(
+            "readers_fell_behind",
+            "readers too slow for what is live, served from the log since",
+        );
+        let caught_up = counter(
+            "messages_caught_up",
+            "message frames read from the log for readers who catch up",
+        );
         let connections = Gauge::default();
         registry.register(
             "connections",
             "open WebSocket connections",
             connections.clone(),
         );
+        let resumes = Family::default();
+        registry.register("resumes", "resumes, by outcome", resumes.clone());
         let errors = Family::default();
         registry.register("errors", "requests refused, by error code", errors.clone());
         let closes = Family::default();
@@ -84,6 +104,9 @@ impl Default for Metrics {
             messages_stored,
             commits,
             deliveries,
+            fell_behind,
+            caught_up,
+            resumes,
             errors,
             closes,
         }
@@ -98,6 +121,12 @@ impl Metrics {
                 code: code.as_str(),
             })
             .inc();
+    }
+
+    /// Counts a resume: complete, or why not.
+    pub fn resumed(&self, incomplete: Option<Incomplete>) {
+        let outcome = incomplete.map_or("complete", Incomplete::as_str);
+        self.resumes.get_or_create(&ResumeLabel { outcome }).inc();
     }
 
     /// Counts a connection that the server closed.

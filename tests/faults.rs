@@ -15,6 +15,7 @@ use std::{
 use chat_server::{
     auth::{Expiry, Identity, Tokens},
     chat::{Chat, Policy, Rate},
+    clock::Clock,
     hub::{End, Hub, Outbox},
     metrics::Metrics,
     protocol::{CloseCode, Cursor, Limits, LimitsInForce, RoomName, UserId, Username, Window},
@@ -212,6 +213,7 @@ fn options(folder: &std::path::Path) -> Options {
         feed_batches: 16,
         readers: 1,
         patience: Duration::from_secs(5),
+        clock: Clock::default(),
     }
 }
 
@@ -227,12 +229,15 @@ fn policy() -> Policy {
         sends: none,
         new_rooms: none,
         history_bytes: 1 << 19,
+        resume_max: 1000,
+        page_bytes: 1 << 17,
         limits: LimitsInForce {
             content_bytes: 1 << 14,
             frame_bytes: 1 << 16,
             history_limit: 500,
             history_bytes: 1 << 19,
             rooms_per_connection: 10,
+            resume_limit: 1000,
             rate_per_second: 0,
         },
     }
@@ -247,12 +252,15 @@ fn shared(chat: Chat) -> Shared {
             history_default: 50,
             history_max: 500,
             history_bytes: 1 << 19,
+            resume_rooms: 10,
         },
+        clock: Clock::default(),
         timing: Timing {
             hold: Duration::from_secs(1),
             ping: Duration::from_secs(3600),
             silence: Duration::from_secs(7200),
             in_flight: 8,
+            retry: Duration::from_millis(1),
         },
         stop: CancellationToken::new(),
     }
@@ -284,7 +292,7 @@ async fn frames(outbox: &Outbox) -> Vec<Value> {
     };
     batch
         .iter()
-        .map(|frame| serde_json::from_slice(&payload(frame.as_bytes())).unwrap())
+        .map(|item| serde_json::from_slice(&payload(item.frame.as_bytes())).unwrap())
         .collect()
 }
 

@@ -7,6 +7,7 @@ pub mod accounts;
 mod hashing;
 mod limits;
 mod remembered;
+mod resume;
 mod rooms;
 
 use std::{
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 pub use limits::{Rate, RateLimiter};
 use remembered::Remembered;
+pub use resume::MissedPage;
 
 use crate::{
     auth::Identity,
@@ -45,6 +47,10 @@ pub struct Policy {
     pub new_rooms: Rate,
     /// Most bytes of messages in one history.
     pub history_bytes: usize,
+    /// Most missed messages that a resume replays.
+    pub resume_max: u32,
+    /// Most bytes of messages in one page of a reader who catches up.
+    pub page_bytes: usize,
     /// As told in `welcome`.
     pub limits: LimitsInForce,
 }

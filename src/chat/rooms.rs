@@ -16,14 +16,12 @@ impl Chat {
         room: RoomName,
     ) -> Result<Reply, Reject> {
         let most = self.policy.rooms_per_connection;
-        if !presence.rooms().contains(&room) && presence.rooms().len() >= most {
-            let message =
-                format!("this connection holds {most} rooms, the most it can: leave one first");
-            return Err(Reject::new(ErrorCode::Forbidden, message).on("room"));
+        if !presence.is_in(&room) && presence.room_count() >= most {
+            return Err(too_many_rooms(most));
         }
         self.open_room(user, &room).await?;
         // Listen before reading: what is stored in between comes live, and the position says what does not.
-        let was_in = presence.rooms().contains(&room);
+        let was_in = presence.is_in(&room);
         let position = presence.join(&room);
         match self.last_in_room(&room, position).await {
             Ok((last_id, last_seq)) => Ok(Reply::Joined {
@@ -104,4 +102,10 @@ impl Chat {
         );
         Err(Reject::new(ErrorCode::Forbidden, message).on("room"))
     }
+}
+
+/// The refusal of one room more than a connection can hold.
+pub(super) fn too_many_rooms(most: usize) -> Reject {
+    let message = format!("this connection holds {most} rooms, the most it can: leave one first");
+    Reject::new(ErrorCode::Forbidden, message).on("room")
 }

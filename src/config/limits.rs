@@ -1,5 +1,7 @@
 //! The numbers: every limit with its unit, its reason and its flag.
 
+use std::time::Duration;
+
 use clap::{Args, Parser, builder::TypedValueParser};
 
 use super::{StartupError, error::usage};
@@ -48,7 +50,10 @@ pub struct Limits {
     /// Bytes of one history: half of what may wait for a connection
     #[arg(long, default_value_t = 512 * 1024, value_name = "BYTES", hide_short_help = true, value_parser = count(1024, 256 * MIB))]
     pub history_bytes: u32,
-    /// Bytes that wait for one slow connection before it is closed: 1 MiB is 3,000 messages of a line
+    /// Missed messages that one resume replays; beyond, a client does better with a page of history
+    #[arg(long, default_value_t = 1000, value_name = "N", hide_short_help = true, value_parser = count(1, 1_000_000))]
+    pub resume_max: u32,
+    /// Bytes that wait for one slow connection before it is served from the log: 1 MiB is 3,000 messages of a line
     #[arg(long, default_value_t = 1024 * 1024, value_name = "BYTES", hide_short_help = true, value_parser = count(4096, 1024 * MIB))]
     pub outbox_bytes: u32,
     /// Seconds in which a connection must take something of what waits for it
@@ -112,6 +117,9 @@ pub const NEW_ROOMS_BURST: u32 = 500;
 pub const HISTORY_DEFAULT: u32 = 50;
 /// Commits that the relay may be behind the writer.
 pub const FEED_BATCHES: usize = 64;
+/// Before the log is asked again for what a reader has missed, when all readers of the database were busy for as long as
+/// `--patience-seconds`.
+pub const READ_RETRY: Duration = Duration::from_secs(1);
 /// Files that the process needs besides its connections: database, log, listener, readers and some to spare.
 pub const SPARE_FILES: u32 = 128;
 /// Below this many bytes a secret is warned of (RFC 7518 section 3.2 wants as many as the hash has: 32).

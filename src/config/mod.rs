@@ -15,10 +15,10 @@ use clap::{Args, ValueEnum};
 pub use error::StartupError;
 pub use limits::{
     FEED_BATCHES, GOOD_SECRET_BYTES, HISTORY_DEFAULT, Limits, NEW_ROOMS_BURST, RATE_BURST_SECONDS,
-    SPARE_FILES, WEAK_SECRET_BYTES,
+    READ_RETRY, SPARE_FILES, WEAK_SECRET_BYTES,
 };
 
-use crate::{auth::Secret, store::sqlite::Mode};
+use crate::{auth::Secret, clock::Clock, store::sqlite::Mode};
 use error::usage;
 
 /// Where the data lies and which secret signs tokens: what the server and `chat-server token` must agree on.
@@ -103,6 +103,8 @@ pub struct Config {
     pub signup: bool,
     /// See [`ServeArgs::switch_mode`].
     pub switch_mode: bool,
+    /// What time it is; this machine's clock but in tests.
+    pub clock: Clock,
     /// The limits.
     pub limits: Limits,
 }
@@ -192,6 +194,7 @@ impl Config {
             rooms: Rooms::Open,
             signup: true,
             switch_mode: false,
+            clock: Clock::default(),
             limits: Limits::default(),
         }
     }
@@ -232,6 +235,7 @@ impl Config {
             rooms: args.rooms,
             signup: !args.no_signup,
             switch_mode: args.switch_mode,
+            clock: Clock::default(),
             limits: args.limits,
         };
         config.limits.check()?;

@@ -17,7 +17,7 @@ use crate::{
         SendFailure,
         accounts::{Accounts, Grant, PublicUser},
     },
-    protocol::{Ack, Credentials, ErrorCode, Message, Reject, SendRequest, Timestamp},
+    protocol::{Ack, Credentials, ErrorCode, Message, Reject, SendRequest},
 };
 
 type Answer = Result<Response, Reject>;
@@ -33,7 +33,9 @@ pub(super) async fn register(State(app): State<Arc<App>>, request: Request) -> R
             password.ok_or_else(|| Reject::invalid("password", "password is missing"))?;
         granted(
             StatusCode::CREATED,
-            accounts.register(&username, &password, now()).await,
+            accounts
+                .register(&username, &password, app.clock.seconds())
+                .await,
         )
     };
     finish(&app, work.await)
@@ -47,7 +49,9 @@ pub(super) async fn login(State(app): State<Arc<App>>, request: Request) -> Resp
         let (username, password) = (username.unwrap_or_default(), password.unwrap_or_default());
         granted(
             StatusCode::OK,
-            accounts.login(&username, &password, now()).await,
+            accounts
+                .login(&username, &password, app.clock.seconds())
+                .await,
         )
     };
     finish(&app, work.await)
@@ -65,7 +69,9 @@ pub(super) async fn guest(State(app): State<Arc<App>>, request: Request) -> Resp
         };
         granted(
             StatusCode::CREATED,
-            accounts.guest(username.as_deref(), now()).await,
+            accounts
+                .guest(username.as_deref(), app.clock.seconds())
+                .await,
         )
     };
     finish(&app, work.await)
@@ -76,7 +82,10 @@ pub(super) async fn refresh(State(app): State<Arc<App>>, headers: HeaderMap) -> 
     let work = async {
         let accounts = accounts(&app)?;
         let identity = token::identify(&app, token::of_header(&headers)).await?;
-        granted(StatusCode::OK, accounts.refresh(&identity, now()))
+        granted(
+            StatusCode::OK,
+            accounts.refresh(&identity, app.clock.seconds()),
+        )
     };
     finish(&app, work.await)
 }
@@ -175,9 +184,4 @@ fn granted(status: StatusCode, grant: Result<Grant, Reject>) -> Answer {
 
 fn finish(app: &App, answer: Answer) -> Response {
     answer.unwrap_or_else(|reject| error::answer(app, &reject))
-}
-
-/// Unix time in seconds.
-fn now() -> i64 {
-    Timestamp::now().unix_ms() / 1000
 }

@@ -30,6 +30,7 @@ pub use ws::SocketLimits;
 use crate::{
     auth::Tokens,
     chat::{Chat, accounts::Accounts},
+    clock::Clock,
     hub::Hub,
     metrics::Metrics,
     protocol::Reject,
@@ -47,6 +48,8 @@ pub struct App {
     pub accounts: Option<Accounts>,
     /// Judges tokens.
     pub tokens: Arc<Tokens>,
+    /// What time it is, for tokens.
+    pub clock: Clock,
     /// Which web pages may talk to this server.
     pub origins: OriginRule,
     /// What sessions share.

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, Uri, header};
 use super::App;
 use crate::{
     auth::{Identity, LEEWAY_SECONDS},
-    protocol::{ErrorCode, Reject, Timestamp},
+    protocol::{ErrorCode, Reject},
 };
 
 /// The subprotocol that is selected when it is offered.
@@ -51,7 +51,7 @@ pub(super) async fn identify(app: &App, token: Option<&str>) -> Result<Identity,
         let message = "no token: send it as Authorization: Bearer …, as the subprotocols chat.v1 and bearer.<token>, or as ?token=…";
         return Err(Reject::new(ErrorCode::Unauthorized, message));
     };
-    let now = Timestamp::now().unix_ms() / 1000;
+    let now = app.clock.seconds();
     let identity = app.tokens.verify(token, now, LEEWAY_SECONDS);
     let identity =
         identity.map_err(|refusal| Reject::new(ErrorCode::Unauthorized, refusal.reason))?;

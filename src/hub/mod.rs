@@ -4,22 +4,24 @@
 //! The hub does not know what a frame says, where it was stored, or what time it is; only the relay publishes to it.
 
 mod outbox;
+mod queue;
 
 use std::{
     cell::LazyCell,
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
-pub use outbox::{End, Outbox, shrink_after_burst};
+pub use outbox::{End, News, Outbox};
+pub use queue::{Queued, shrink_after_burst};
 
 use crate::{
     frame::Frame,
     protocol::{Cursor, MessageId, RoomName, UserId},
-    store::Origin,
+    store::{Inbox, Origin},
 };
 
 type Readers = HashMap<Origin, Arc<Outbox>>;
@@ -83,13 +85,16 @@ impl Hub {
             .entry(user)
             .or_default()
             .insert(id, outbox.clone());
+        let dms_after = inner.floor;
+        outbox.begin_at(dms_after);
         drop(inner);
         Presence {
             hub: self.clone(),
             id,
             user,
             outbox,
-            rooms: HashSet::new(),
+            dms_after,
+            rooms: HashMap::new(),
         }
     }
 
@@ -108,9 +113,10 @@ impl Hub {
         let mut delivered = 0;
         let mut deliver = |readers: Option<&Readers>, except: Option<Origin>| {
             for (connection, outbox) in readers.into_iter().flatten() {
-                if Some(*connection) != except {
-                    outbox.push(frame.clone());
-                    delivered += 1;
+                if Some(*connection) == except {
+                    outbox.skip(id);
+                } else {
+                    delivered += u64::from(outbox.push(id, frame.clone()));
                 }
             }
         };
@@ -162,7 +168,10 @@ pub struct Presence {
     id: Origin,
     user: UserId,
     outbox: Arc<Outbox>,
-    rooms: HashSet<RoomName>,
+    /// The DMs that it receives lie after this.
+    dms_after: Cursor,
+    /// What it receives of each room lies after this.
+    rooms: HashMap<RoomName, Cursor>,
 }
 
 impl Presence {
@@ -171,27 +180,63 @@ impl Presence {
         self.id
     }
 
-    /// The rooms this connection receives.
-    pub fn rooms(&self) -> &HashSet<RoomName> {
-        &self.rooms
+    /// Whose connection it is.
+    pub fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// How many rooms this connection receives.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether this connection receives the room.
+    pub fn is_in(&self, room: &RoomName) -> bool {
+        self.rooms.contains_key(room)
+    }
+
+    /// What this connection receives, as the log knows it.
+    pub fn inbox(&self) -> Inbox {
+        Inbox {
+            user: self.user,
+            dms_after: self.dms_after,
+            rooms: self.rooms.clone().into_iter().collect(),
+        }
     }
 
     /// Receives the room from now on: everything after the returned position comes live, everything up to it is stored.
     pub fn join(&mut self, room: &RoomName) -> Cursor {
         let mut inner = self.hub.lock();
-        if self.rooms.insert(room.clone()) {
-            inner
-                .rooms
-                .entry(room.clone())
-                .or_default()
-                .insert(self.id, self.outbox.clone());
-        }
+        enter(&mut inner, &mut self.rooms, room, self.id, &self.outbox);
         inner.floor
+    }
+
+    /// Receives the rooms from now on, but not live: what is published is left to the log until somebody reads it there. The
+    /// position after which that begins, the same for all rooms, and the newest message that was sent before.
+    pub fn listen(&mut self, rooms: &[RoomName]) -> (Cursor, Cursor) {
+        let mut inner = self.hub.lock();
+        let sent = self.outbox.leave_to_log();
+        for room in rooms {
+            enter(&mut inner, &mut self.rooms, room, self.id, &self.outbox);
+        }
+        (inner.floor, sent)
+    }
+
+    /// Goes back to `position`: what lies after it in `rooms` and in the DMs is what this connection receives, own DMs
+    /// included. To be called while it [listens](Presence::listen); `missed` says that there is something to be read.
+    pub fn rewind(&mut self, position: Cursor, rooms: &[RoomName], missed: bool) {
+        self.dms_after = position;
+        for room in rooms {
+            if let Some(after) = self.rooms.get_mut(room) {
+                *after = position;
+            }
+        }
+        self.outbox.rewind(position, missed);
     }
 
     /// Receives the room no more.
     pub fn leave(&mut self, room: &RoomName) {
-        if self.rooms.remove(room) {
+        if self.rooms.remove(room).is_some() {
             remove(&mut self.hub.lock().rooms, room.clone(), self.id);
         }
     }
@@ -201,9 +246,24 @@ impl Drop for Presence {
     fn drop(&mut self) {
         let mut inner = self.hub.lock();
         remove(&mut inner.users, self.user, self.id);
-        for room in self.rooms.drain() {
+        for (room, _) in self.rooms.drain() {
             remove(&mut inner.rooms, room, self.id);
         }
+    }
+}
+
+/// Adds the connection to the room from the floor on, unless it is in already.
+fn enter(
+    inner: &mut Inner,
+    rooms: &mut HashMap<RoomName, Cursor>,
+    room: &RoomName,
+    connection: Origin,
+    outbox: &Arc<Outbox>,
+) {
+    if !rooms.contains_key(room) {
+        rooms.insert(room.clone(), inner.floor);
+        let readers = inner.rooms.entry(room.clone()).or_default();
+        readers.insert(connection, outbox.clone());
     }
 }
 

@@ -1,8 +1,11 @@
-//! What waits to be written to one connection: in order, bounded in bytes, never blocking whoever adds to it.
+//! The way to one connection: ordered, bounded in bytes, never blocking whoever adds to it.
 //!
-//! Three may add: the relay (messages), the session (replies), the socket's reader (answers to control frames). One
-//! takes: the connection's pump, which writes everything that waits in one system call. A message that finds no room
-//! ends the connection as too slow; replies always find room, and a session asks no further while there is none.
+//! Three may add: the relay (messages), the session (replies, and pages of the log), the socket's reader (answers to
+//! control frames). One takes: the connection's pump, which writes everything that waits in one system call.
+//!
+//! A reader that falls behind costs no memory and loses nothing: when a message finds no room, every message that waits
+//! is dropped, since the log has it, and the session serves the reader from the log, a page at a time, until it has
+//! caught up. Replies always find room, and a session asks no further while there is none.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +14,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{frame::Frame, protocol::CloseCode};
+use super::queue::{Pushed, Queue, Queued};
+use crate::{
+    frame::Frame,
+    protocol::{CloseCode, Cursor, MessageId},
+};
 
 /// Frames on their way to one connection.
 #[derive(Debug)]
@@ -20,20 +27,14 @@ pub struct Outbox {
     state: Mutex<State>,
     /// Something waits, or the end has come: for the pump.
     ready: Notify,
-    /// The end has come: for the session.
-    ended: Notify,
-    /// Bytes were written: for a session that waits for room.
-    drained: Notify,
+    /// There is room again, the reader has fallen behind, or the end has come: for the session.
+    news: Notify,
     limit_bytes: usize,
 }
 
 #[derive(Debug)]
 struct State {
-    queue: VecDeque<Frame>,
-    /// Messages that came before the first request was handled; `None` once they may flow.
-    held: Option<VecDeque<Frame>>,
-    /// Everything queued, held, or taken and not yet written.
-    bytes: usize,
+    queue: Queue,
     end: Option<End>,
 }
 
@@ -46,70 +47,120 @@ pub enum End {
     Finish,
 }
 
+/// What a session waits for besides requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The end has come, whoever decided it.
+    Ended(End),
+    /// There is room again for replies.
+    Room,
+    /// The reader is behind, and there is room for a page of the log.
+    Behind,
+}
+
 impl Outbox {
-    /// An outbox that holds messages back until [`Outbox::release`], and at most `limit_bytes` of them.
+    /// An outbox for a reader that is not live yet, with room for `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Self {
         let state = State {
-            queue: VecDeque::new(),
-            held: Some(VecDeque::new()),
-            bytes: 0,
+            queue: Queue::new(Cursor::START),
             end: None,
         };
         Self {
             state: Mutex::new(state),
             ready: Notify::new(),
-            ended: Notify::new(),
-            drained: Notify::new(),
+            news: Notify::new(),
             limit_bytes,
         }
     }
 
-    /// Queues a message; one that finds no room drops all messages and ends the connection as too slow.
-    pub fn push(&self, frame: Frame) {
+    /// Everything up to `position` is not for this reader. For a connection that begins.
+    pub(super) fn begin_at(&self, position: Cursor) {
+        self.lock().queue = Queue::new(position);
+    }
+
+    /// Queues a message that was just published; ids must increase. Whether it is queued, and not left to the log.
+    pub fn push(&self, id: MessageId, frame: Frame) -> bool {
         let mut state = self.lock();
         if state.end.is_some() {
-            return;
+            return false;
         }
-        if state.bytes + frame.len_bytes() > self.limit_bytes {
-            state.queue.clear();
-            state.held = None;
+        let pushed = state.queue.push(id, frame, self.limit_bytes);
+        let wake_pump = state.queue.has_one();
+        drop(state);
+        match pushed {
+            Pushed::Queued if wake_pump => self.ready.notify_one(),
+            Pushed::Queued | Pushed::Left => {}
+            Pushed::FellBehind => self.news.notify_waiters(),
+        }
+        pushed == Pushed::Queued
+    }
+
+    /// Notes a message that was published and came from this connection, which does not get it back.
+    pub(super) fn skip(&self, id: MessageId) {
+        let mut state = self.lock();
+        state.queue.skip(id);
+        let too_many = state.queue.own() > OWN_MAX;
+        drop(state);
+        if too_many {
+            self.end(End::Close(CloseCode::TooSlow));
+        }
+    }
+
+    /// Leaves messages to the log from now on; the newest that this reader was sent.
+    pub(super) fn leave_to_log(&self) -> Cursor {
+        let mut state = self.lock();
+        state.queue.leave_to_log();
+        state.queue.sent()
+    }
+
+    /// Goes on after `position`, which must not lie before what was sent; `missed` says that the log has something there.
+    pub(super) fn rewind(&self, position: Cursor, missed: bool) {
+        self.lock().queue.rewind(position, missed);
+    }
+
+    /// Whether the reader was too slow for what is live since this was last asked.
+    pub fn fell_behind(&self) -> bool {
+        self.lock().queue.fell_behind()
+    }
+
+    /// Begins to read a page of the log, which must begin after the returned position and be finished or abandoned. `None`
+    /// when there is nothing to read: then the reader is live.
+    pub fn begin_page(&self) -> Option<Cursor> {
+        self.lock().queue.begin_page()
+    }
+
+    /// Queues what a page of the log has for this reader, in id order, whatever the limit. Nothing in it may be ahead of what
+    /// was published. With the last page the reader is live again, unless more came meanwhile than there is room for.
+    pub fn finish_page(&self, page: Vec<(MessageId, Frame)>, has_more: bool) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            state.queue.finish_page(page, has_more);
             drop(state);
-            return self.end(End::Close(CloseCode::TooSlow));
+            self.ready.notify_one();
         }
-        state.bytes += frame.len_bytes();
-        match &mut state.held {
-            Some(held) => held.push_back(frame),
-            None => self.queue(state, frame),
-        }
+    }
+
+    /// The page could not be read: what is in it is still missing.
+    pub fn abandon_page(&self) {
+        self.lock().queue.stop_reading();
+    }
+
+    /// Up to where a reader that is behind has been served; `None` when it is live.
+    pub fn catching_up(&self) -> Option<Cursor> {
+        let state = self.lock();
+        (!state.queue.is_live()).then(|| state.queue.position())
     }
 
     /// Queues a reply or a control frame, whatever the limit.
     pub fn reply(&self, frame: Frame) {
         let mut state = self.lock();
         if state.end.is_none() {
-            state.bytes += frame.len_bytes();
-            self.queue(state, frame);
-        }
-    }
-
-    fn queue(&self, mut state: MutexGuard<'_, State>, frame: Frame) {
-        state.queue.push_back(frame);
-        let was_empty = state.queue.len() == 1;
-        drop(state);
-        if was_empty {
-            self.ready.notify_one();
-        }
-    }
-
-    /// Lets messages flow, those held back first.
-    pub fn release(&self) {
-        let mut state = self.lock();
-        if let Some(mut held) = state.held.take()
-            && !held.is_empty()
-        {
-            state.queue.append(&mut held);
+            state.queue.add(frame.into());
+            let wake_pump = state.queue.has_one();
             drop(state);
-            self.ready.notify_one();
+            if wake_pump {
+                self.ready.notify_one();
+            }
         }
     }
 
@@ -120,61 +171,69 @@ impl Outbox {
             state.end = Some(end);
             drop(state);
             self.ready.notify_one();
-            self.ended.notify_waiters();
+            self.news.notify_waiters();
         }
     }
 
-    /// Up to here a session asks for replies: a quarter, so that one more history, which may be half, leaves room for
-    /// messages.
+    /// Ends the connection of a peer that takes nothing, and drops what waits for it.
+    pub fn give_up(&self) {
+        self.lock().queue.clear();
+        self.end(End::Close(CloseCode::TooSlow));
+    }
+
+    /// Up to here a session asks for replies and reads from the log: a quarter, so that one more history, which may be
+    /// half, leaves room for messages.
     fn mark(&self) -> usize {
         self.limit_bytes / 4
     }
 
     /// Whether a session may go on asking for replies.
     pub fn has_room(&self) -> bool {
-        self.lock().bytes <= self.mark()
+        self.lock().queue.bytes() <= self.mark()
     }
 
-    /// Resolves once there is room again.
-    pub async fn room(&self) {
-        self.until(&self.drained, |state| {
-            (state.bytes <= self.mark()).then_some(())
-        })
-        .await;
+    /// Resolves once the end has come; or, when `room` or `behind` is waited for, with that.
+    pub async fn news(&self, room: bool, behind: bool) -> News {
+        loop {
+            let mut changed = std::pin::pin!(self.news.notified());
+            // In line before looking, so that a change in between is not missed.
+            changed.as_mut().enable();
+            {
+                let state = self.lock();
+                let has_room = state.queue.bytes() <= self.mark();
+                match state.end {
+                    Some(end) => return News::Ended(end),
+                    None if room && has_room => return News::Room,
+                    None if behind && has_room && !state.queue.is_live() => return News::Behind,
+                    None => {}
+                }
+            }
+            changed.await;
+        }
     }
 
     /// Resolves once the end has come, whoever decided it.
     pub async fn ended(&self) -> End {
-        self.until(&self.ended, |state| state.end).await
-    }
-
-    async fn until<T>(&self, notify: &Notify, done: impl Fn(&State) -> Option<T>) -> T {
         loop {
-            let mut changed = std::pin::pin!(notify.notified());
-            // In line before looking, so that a change in between is not missed.
-            changed.as_mut().enable();
-            if let Some(result) = done(&self.lock()) {
-                return result;
+            if let News::Ended(end) = self.news(false, false).await {
+                return end;
             }
-            changed.await;
         }
     }
 
     /// Moves up to `most` waiting frames into `batch`, waiting for the first; the end, once nothing waits any more.
     ///
     /// For one pump only. What was taken counts until [`Outbox::written`].
-    pub async fn take(&self, batch: &mut VecDeque<Frame>, most: usize) -> Option<End> {
+    pub async fn take(&self, batch: &mut VecDeque<Queued>, most: usize) -> Option<End> {
         loop {
             {
                 let mut state = self.lock();
-                if !state.queue.is_empty() {
-                    move_front(&mut state.queue, batch, most);
+                if state.queue.take(batch, most) {
                     return None;
                 }
-                if let Some(end) = state.end {
-                    return Some(end);
+                if state.end.is_some() {
+                    return state.end;
                 }
-                shrink_after_burst(&mut state.queue);
             }
             self.ready.notified().await;
         }
@@ -183,13 +242,12 @@ impl Outbox {
     /// `bytes` have left.
     pub fn written(&self, bytes: usize) {
         let mut state = self.lock();
-        let mark = self.mark();
-        let had_no_room = state.bytes > mark;
-        state.bytes = state.bytes.saturating_sub(bytes);
-        let has_room = state.bytes <= mark;
+        let had_no_room = state.queue.bytes() > self.mark();
+        state.queue.written(bytes);
+        let has_room = state.queue.bytes() <= self.mark();
         drop(state);
         if had_no_room && has_room {
-            self.drained.notify_waiters();
+            self.news.notify_waiters();
         }
     }
 
@@ -199,24 +257,9 @@ impl Outbox {
     }
 }
 
-/// Moves up to `most` frames from the front of `queue` to the end of `batch`, without copying when all of them go.
-fn move_front(queue: &mut VecDeque<Frame>, batch: &mut VecDeque<Frame>, most: usize) {
-    if batch.is_empty() && queue.len() <= most {
-        std::mem::swap(queue, batch);
-    } else {
-        batch.extend(queue.drain(..most.min(queue.len())));
-    }
-}
-
-/// A queue that a burst made longer than this gives its memory back when it is empty: 64 frames of 32 bytes are 2 KiB.
-const KEPT_FRAMES: usize = 64;
-
-/// Gives back what only a burst needs. Cheap enough for every round, since a usual round changes nothing.
-pub fn shrink_after_burst(queue: &mut VecDeque<Frame>) {
-    if queue.capacity() > KEPT_FRAMES && queue.is_empty() {
-        *queue = VecDeque::new();
-    }
-}
+/// DMs from a connection that is behind, of which must be known that it does not get them back: 512 KiB of ids. A peer
+/// that sends so many and reads none of what it is sent is too slow.
+const OWN_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -226,48 +269,48 @@ mod tests {
         Frame::encoded(&vec![b'x'; bytes])
     }
 
+    fn id(id: i64) -> MessageId {
+        MessageId::new(id).unwrap()
+    }
+
+    /// An outbox of 100 bytes whose reader is live.
+    fn live() -> Outbox {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.begin_page(), None);
+        outbox
+    }
+
     async fn taken(outbox: &Outbox) -> Vec<usize> {
         let mut batch = VecDeque::new();
         outbox.take(&mut batch, 64).await;
-        batch.iter().map(Frame::len_bytes).collect()
-    }
-
-    #[tokio::test]
-    async fn messages_wait_for_the_first_request_and_replies_do_not() {
-        let outbox = Outbox::new(100);
-        outbox.push(frame(1));
-        outbox.reply(frame(2));
-        assert_eq!(taken(&outbox).await, [2]);
-        outbox.release();
-        outbox.push(frame(3));
-        assert_eq!(taken(&outbox).await, [1, 3]);
-    }
-
-    #[tokio::test]
-    async fn a_message_too_many_ends_the_connection_as_too_slow() {
-        let outbox = Outbox::new(100);
-        outbox.release();
-        outbox.push(frame(60));
-        assert!(!outbox.has_room());
-        outbox.push(frame(41));
-        assert_eq!(outbox.ended().await, End::Close(CloseCode::TooSlow));
-        assert!(taken(&outbox).await.is_empty());
+        batch.iter().map(|item| item.frame.len_bytes()).collect()
     }
 
     #[tokio::test]
     async fn what_was_taken_counts_until_it_was_written() {
-        let outbox = Outbox::new(100);
-        outbox.release();
-        outbox.push(frame(60));
+        let outbox = live();
+        assert!(outbox.push(id(1), frame(60)));
         assert_eq!(taken(&outbox).await, [60]);
-        outbox.push(frame(40));
+        assert!(outbox.push(id(2), frame(40)));
         assert_eq!(taken(&outbox).await, [40]);
         outbox.written(60);
-        outbox.push(frame(60));
+        assert!(outbox.push(id(3), frame(60)));
         assert_eq!(taken(&outbox).await, [60]);
         assert!(!outbox.has_room());
         outbox.written(100);
-        outbox.room().await;
+        assert_eq!(outbox.news(true, false).await, News::Room);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_news_hears_that_the_reader_fell_behind() {
+        let outbox = live();
+        outbox.push(id(1), frame(60));
+        let news = outbox.news(false, true);
+        tokio::pin!(news);
+        assert!(futures_util::poll!(&mut news).is_pending());
+        assert!(!outbox.push(id(2), frame(60)));
+        assert_eq!(news.await, News::Behind);
+        assert!(outbox.fell_behind() && !outbox.fell_behind());
     }
 
     #[tokio::test]
@@ -282,5 +325,15 @@ mod tests {
             outbox.take(&mut VecDeque::new(), 64).await,
             Some(End::Finish)
         );
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up_with_what_waits_for_it() {
+        let outbox = live();
+        outbox.push(id(1), frame(1));
+        outbox.reply(frame(2));
+        outbox.give_up();
+        let end = outbox.take(&mut VecDeque::new(), 64).await;
+        assert_eq!(end, Some(End::Close(CloseCode::TooSlow)));
     }
 }

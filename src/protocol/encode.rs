@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     error::{ErrorCode, Reject},
-    reply::{Ack, History, Reply, Sent},
+    reply::{Ack, History, Reply, Resumed, Sent},
     value::{Cursor, Message, MessageId, Nonce, Place, Ref, RoomName, Timestamp, UserId},
 };
 
@@ -36,6 +36,9 @@ impl Reply {
                 reference,
                 buffer,
             ),
+            Self::Resumed(resumed) => {
+                frame("resume_ack", &ResumeAck::of(resumed), reference, buffer)
+            }
             Self::Sent(sent) => frame(sent.kind(), &SentBody::of(sent), reference, buffer),
             Self::History(history) => write(&HistoryFrame { history, reference }, buffer),
             Self::Welcome(welcome) => frame("welcome", &**welcome, reference, buffer),
@@ -123,6 +126,43 @@ struct JoinAck<'a> {
 struct LeaveAck<'a> {
     room: &'a RoomName,
     status: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResumeAck<'a> {
+    epoch: &'a str,
+    last_id: Cursor,
+    rooms: &'a [RoomName],
+    replayed: u32,
+    complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<RefusedRoom<'a>>,
+}
+
+#[derive(Serialize)]
+struct RefusedRoom<'a> {
+    room: &'a RoomName,
+    code: ErrorCode,
+}
+
+impl<'a> ResumeAck<'a> {
+    fn of(resumed: &'a Resumed) -> Self {
+        let refused = resumed.refused.iter();
+        Self {
+            epoch: &resumed.epoch,
+            last_id: resumed.last_id,
+            rooms: &resumed.rooms,
+            replayed: resumed.replay.unwrap_or(0),
+            complete: resumed.replay.is_ok(),
+            reason: resumed.replay.err().map(|reason| reason.as_str()),
+            refused: refused
+                .map(|&(ref room, code)| RefusedRoom { room, code })
+                .collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -70,6 +70,33 @@ impl<'a, const N: usize> Fields<'a, N> {
         }
     }
 
+    /// The field as a list of at most `most` texts; `Ok(None)` when it is absent or null.
+    pub(super) fn texts(
+        &self,
+        name: &'static str,
+        most: usize,
+    ) -> Result<Option<Vec<Cow<'a, str>>>, Reject> {
+        let Some(raw) = self.raw(name) else {
+            return Ok(None);
+        };
+        let Ok(texts) = serde_json::from_str::<Vec<Text<'a>>>(raw.get()) else {
+            return Err(Reject::invalid(
+                name,
+                format!("{name} must be a list of strings"),
+            ));
+        };
+        if texts.len() > most {
+            return Err(Reject::invalid(
+                name,
+                format!(
+                    "{name} has {} entries; at most {most} are allowed",
+                    texts.len()
+                ),
+            ));
+        }
+        Ok(Some(texts.into_iter().map(|text| text.0).collect()))
+    }
+
     /// The field as an integer in `range`; `Ok(None)` when it is absent or null.
     pub(super) fn integer(
         &self,

@@ -13,8 +13,8 @@ mod value;
 
 pub use encode::{error_body, live_frame};
 pub use error::{CloseCode, ErrorCode, Reject};
-pub use reply::{Ack, History, LimitsInForce, Reply, Sent, Welcome};
-pub use request::{Credentials, Incoming, Request, SendRequest};
+pub use reply::{Ack, History, Incomplete, LimitsInForce, Reply, Resumed, Sent, Welcome};
+pub use request::{Credentials, Incoming, Request, ResumeRequest, SendRequest};
 pub use value::{
     Content, Cursor, MAX_ID, Message, MessageId, NAME_MAX_CHARS, NONCE_MAX_CHARS, Nonce, Place,
     REF_MAX_CHARS, Ref, RoomName, Timestamp, UserId, Username, Window,
@@ -31,4 +31,6 @@ pub struct Limits {
     pub history_max: u32,
     /// A history ends before its encoded messages exceed this many bytes.
     pub history_bytes: usize,
+    /// Most rooms in one `resume`.
+    pub resume_rooms: usize,
 }

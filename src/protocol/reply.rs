@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{
-    error::Reject,
+    error::{ErrorCode, Reject},
     value::{Cursor, Message, MessageId, Nonce, Place, RoomName, Timestamp, UserId, Username},
 };
 
@@ -23,6 +23,8 @@ pub enum Reply {
     },
     /// To `leave`.
     Left(RoomName),
+    /// To `resume`, before what it replays.
+    Resumed(Resumed),
     /// To `message` and `dm`, once the message is durable.
     Sent(Sent),
     /// To `room_history` and `dm_history`.
@@ -59,6 +61,46 @@ pub struct Sent {
     pub ack: Ack,
     /// As given by the sender.
     pub nonce: Option<Nonce>,
+}
+
+/// Where a reader stands after `resume`.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// Names this log.
+    pub epoch: String,
+    /// Everything after it arrives live.
+    pub last_id: Cursor,
+    /// The rooms that are received from now on, of those that were asked for.
+    pub rooms: Vec<RoomName>,
+    /// What follows: how many messages were missed up to `last_id`; or why nothing is replayed.
+    pub replay: Result<u32, Incomplete>,
+    /// The rooms that are not received, each with its reason.
+    pub refused: Vec<(RoomName, ErrorCode)>,
+}
+
+/// Why a `resume` replays nothing, so that the client has to ask for histories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Incomplete {
+    /// More was missed than is replayed at once.
+    TooMany,
+    /// The position lies after the newest message there is.
+    Ahead,
+    /// The position lies before what this connection was already sent.
+    Behind,
+    /// The position is one of another log.
+    Epoch,
+}
+
+impl Incomplete {
+    /// The reason as it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooMany => "too_many",
+            Self::Ahead => "ahead",
+            Self::Behind => "behind",
+            Self::Epoch => "epoch",
+        }
+    }
 }
 
 /// A part of one conversation, in chronological order.
@@ -106,6 +148,8 @@ pub struct LimitsInForce {
     pub history_bytes: usize,
     /// Most rooms that one connection can join.
     pub rooms_per_connection: usize,
+    /// Most missed messages that `resume` replays.
+    pub resume_limit: u32,
     /// Sends per second and user; 0 is unlimited.
     pub rate_per_second: u32,
 }

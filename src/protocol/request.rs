@@ -21,6 +21,8 @@ pub enum Request {
     DmHistory(UserId, Window),
     /// Receive no more from a room.
     Leave(RoomName),
+    /// Go on where an earlier connection ended.
+    Resume(ResumeRequest),
     /// Ask who I am and what holds here.
     Hello,
     /// Bring a newer token.
@@ -38,6 +40,17 @@ pub struct SendRequest {
     pub content: Content,
     /// The sender's own name for it.
     pub nonce: Option<Nonce>,
+}
+
+/// Where a reader stands, and what it reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeRequest {
+    /// Everything up to here has been received.
+    pub after: Cursor,
+    /// The rooms to receive, each named once.
+    pub rooms: Vec<RoomName>,
+    /// The log that `after` is a position of; unchecked when it is not given.
+    pub epoch: Option<String>,
 }
 
 /// The body of `register`, `login` and `guest`. Whether the fields are needed, and fit, is judged by the verb.
@@ -72,8 +85,9 @@ impl Credentials {
     }
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "type", "ref", "room", "content", "nonce", "to", "with", "limit", "before", "after", "token",
+    "rooms", "epoch",
 ];
 type Frame<'a> = Fields<'a, { NAMES.len() }>;
 
@@ -169,6 +183,7 @@ fn request(fields: &Frame<'_>, limits: &Limits) -> Result<Request, Reject> {
             window(fields, limits)?,
         )),
         "leave" => Ok(Request::Leave(room(fields)?)),
+        "resume" => resume(fields, limits).map(Request::Resume),
         "hello" if !fields.is_present("ref") => Err(missing("ref")),
         "hello" => Ok(Request::Hello),
         "auth" => Ok(Request::Auth(
@@ -182,7 +197,7 @@ fn request(fields: &Frame<'_>, limits: &Limits) -> Result<Request, Reject> {
     }
 }
 
-const TYPES: &str = "join, message, dm, room_history, dm_history, leave, hello, auth, ping";
+const TYPES: &str = "join, message, dm, room_history, dm_history, leave, hello, resume, auth, ping";
 
 fn room(fields: &Frame<'_>) -> Result<RoomName, Reject> {
     let name = fields.text("room")?.ok_or_else(|| missing("room"))?;
@@ -194,6 +209,26 @@ fn user(fields: &Frame<'_>, name: &'static str) -> Result<UserId, Reject> {
         .integer(name, 1..=MAX_ID)?
         .and_then(UserId::new)
         .ok_or_else(|| missing(name))
+}
+
+fn resume(fields: &Frame<'_>, limits: &Limits) -> Result<ResumeRequest, Reject> {
+    let after = fields.integer("after", 0..=MAX_ID)?.and_then(Cursor::new);
+    let after = after.ok_or_else(|| missing("after"))?;
+    let names = fields.texts("rooms", limits.resume_rooms)?;
+    let mut rooms = Vec::new();
+    for name in names.ok_or_else(|| missing("rooms"))? {
+        let room = RoomName::new(&name)
+            .map_err(|fault| Reject::invalid("rooms", format!("a room in rooms {fault}")))?;
+        if !rooms.contains(&room) {
+            rooms.push(room);
+        }
+    }
+    let epoch = fields.text("epoch")?.map(|epoch| epoch.into_owned());
+    Ok(ResumeRequest {
+        after,
+        rooms,
+        epoch,
+    })
 }
 
 fn send(fields: &Frame<'_>, place: Place, limits: &Limits) -> Result<SendRequest, Reject> {

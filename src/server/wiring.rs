@@ -10,7 +10,10 @@ use crate::{
         Chat, Policy, Rate,
         accounts::{AccountPolicy, Accounts},
     },
-    config::{Config, FEED_BATCHES, HISTORY_DEFAULT, NEW_ROOMS_BURST, RATE_BURST_SECONDS, Rooms},
+    config::{
+        Config, FEED_BATCHES, HISTORY_DEFAULT, NEW_ROOMS_BURST, RATE_BURST_SECONDS, READ_RETRY,
+        Rooms,
+    },
     http::{App, OriginRule, SocketLimits},
     hub::Hub,
     metrics::Metrics,
@@ -32,6 +35,7 @@ pub(super) fn storage(config: &Config) -> Options {
         feed_batches: FEED_BATCHES,
         readers: config.limits.readers,
         patience: Duration::from_secs(config.limits.patience_seconds),
+        clock: config.clock.clone(),
     }
 }
 
@@ -63,7 +67,9 @@ pub(super) fn app(
             ping: Duration::from_secs(limits.ping_seconds),
             silence: Duration::from_secs(limits.silence_seconds),
             in_flight: limits.in_flight as usize,
+            retry: READ_RETRY,
         },
+        clock: config.clock.clone(),
         stop,
     });
     Ok(App {
@@ -71,6 +77,7 @@ pub(super) fn app(
         hub,
         accounts,
         tokens,
+        clock: config.clock.clone(),
         origins: OriginRule {
             public_host: config.public_host.clone(),
             allowed: config.allow_origin.clone(),
@@ -97,6 +104,7 @@ fn wire_limits(config: &Config) -> Limits {
         history_default: HISTORY_DEFAULT.min(config.limits.history_max),
         history_max: config.limits.history_max,
         history_bytes: config.limits.history_bytes as usize,
+        resume_rooms: config.limits.rooms_per_connection as usize,
     }
 }
 
@@ -116,12 +124,15 @@ fn policy(config: &Config) -> Policy {
             burst: f64::from(NEW_ROOMS_BURST),
         },
         history_bytes: limits.history_bytes as usize,
+        resume_max: limits.resume_max,
+        page_bytes: limits.outbox_bytes as usize / 8,
         limits: LimitsInForce {
             content_bytes: limits.content_bytes as usize,
             frame_bytes: limits.frame_bytes as usize,
             history_limit: limits.history_max,
             history_bytes: limits.history_bytes as usize,
             rooms_per_connection: limits.rooms_per_connection as usize,
+            resume_limit: limits.resume_max,
             rate_per_second: limits.rate_limit,
         },
     }

@@ -5,26 +5,28 @@
 //! them, so that a history shows what was sent before it. Sockets are not known here: frames come as a stream of
 //! [`Event`]s and leave through the [`Outbox`].
 
+mod catch_up;
+mod timers;
+
 use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _};
-use tokio::{
-    pin, select,
-    time::{Instant, sleep_until},
-};
+use tokio::{pin, select, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{Expiry, Identity, Tokens},
+    auth::{Identity, Tokens},
     chat::{Chat, Pending, SendFailure},
+    clock::Clock,
     frame::Frame,
-    hub::{End, Outbox, Presence},
+    hub::{End, News, Outbox, Presence},
     protocol::{
-        Ack, CloseCode, ErrorCode, Incoming, Limits, Place, Ref, Reject, Reply, Request,
-        SendRequest, Timestamp,
+        Ack, CloseCode, Cursor, ErrorCode, Incoming, Limits, Place, Ref, Reject, Reply, Request,
+        SendRequest,
     },
     store::AppendError,
 };
+use timers::Timers;
 
 /// What a socket tells its session.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Timing {
     pub silence: Duration,
     /// Sends that one connection may have on their way to the disk.
     pub in_flight: usize,
+    /// Before the log is asked again for what a reader has missed, when storage was busy.
+    pub retry: Duration,
 }
 
 /// What every session of this server shares.
@@ -63,6 +67,8 @@ pub struct Shared {
     pub limits: Limits,
     /// When what happens by itself.
     pub timing: Timing,
+    /// What time it is, for tokens.
+    pub clock: Clock,
     /// Ends every session with 1001.
     pub stop: CancellationToken,
 }
@@ -75,25 +81,17 @@ pub struct Session {
     presence: Presence,
     outbox: Arc<Outbox>,
     in_flight: VecDeque<(Option<Ref>, Pending)>,
-    released: bool,
-    expires: Instant,
-    heard: Instant,
-    /// Silence was nearly over its limit then.
-    looked: Option<Instant>,
-    next_ping: Instant,
-    started: Instant,
+    /// A resume has promised everything up to here: until that is queued, no further request is heard.
+    replay_until: Option<Cursor>,
+    timers: Timers,
 }
-
-/// Between the two looks of which the second ends a silent connection.
-const LAST_LOOK: Duration = Duration::from_secs(1);
 
 enum Wake<T> {
     Event(Option<Event<T>>),
     Stored(Result<Ack, AppendError>),
     Timer,
-    Room,
+    News(News),
     Stop,
-    Ended(End),
 }
 
 impl Session {
@@ -104,45 +102,43 @@ impl Session {
         presence: Presence,
         outbox: Arc<Outbox>,
     ) -> Self {
-        let now = Instant::now();
-        let expires = deadline(identity.expiry);
-        let next_ping = now + shared.timing.ping;
+        let timers = Timers::new(shared.timing, identity.expiry, &shared.clock);
         Self {
             shared,
             identity,
             presence,
             outbox,
             in_flight: VecDeque::new(),
-            released: false,
-            expires,
-            heard: now,
-            looked: None,
-            next_ping,
-            started: now,
+            replay_until: None,
+            timers,
         }
     }
 
     /// Talks until one side ends it, and says how the writing is to end.
     pub async fn run<T: AsRef<str>>(mut self, events: impl Stream<Item = Event<T>>) -> End {
         pin!(events);
-        let timer = sleep_until(self.next_deadline());
+        let timer = sleep_until(self.timers.next());
         pin!(timer);
         let outbox = self.outbox.clone();
         let shared = self.shared.clone();
         loop {
-            let (has_room, may_overlap) = (
-                outbox.has_room(),
-                self.in_flight.len() < shared.timing.in_flight,
-            );
+            let has_room = outbox.has_room();
+            let listens = has_room
+                && self.replay_until.is_none()
+                && self.in_flight.len() < shared.timing.in_flight;
+            let may_read_log = self.timers.may_read_log();
             let wake = select! {
                 biased;
-                end = outbox.ended() => Wake::Ended(end),
                 () = shared.stop.cancelled() => Wake::Stop,
                 result = front(&mut self.in_flight), if !self.in_flight.is_empty() => Wake::Stored(result),
-                // Before the timer: after a pause of this process, what has come in the meantime is no silence.
-                event = events.next(), if has_room && may_overlap => Wake::Event(event),
+                // Either of the two, whichever is lucky, so that neither a flood of requests nor a long way to catch up
+                // keeps the other waiting. Before the timer: after a pause of this process, what has come in the meantime
+                // is no silence.
+                wake = async { select! {
+                    news = outbox.news(!has_room, may_read_log) => Wake::News(news),
+                    event = events.next(), if listens => Wake::Event(event),
+                } } => wake,
                 () = &mut timer => Wake::Timer,
-                () = outbox.room(), if !has_room => Wake::Room,
             };
             let step = match wake {
                 Wake::Event(Some(Event::Text(text))) => self.hear(text.as_ref()).await,
@@ -151,14 +147,15 @@ impl Session {
                 Wake::Event(Some(Event::Goodbye)) => Err(End::Finish),
                 // Nobody is left to read an answer.
                 Wake::Event(None) => return End::Finish,
-                Wake::Ended(end) => return end,
+                Wake::News(News::Ended(end)) => return end,
+                Wake::News(News::Room) => self.alive(),
+                Wake::News(News::Behind) => Box::pin(self.catch_up()).await,
                 Wake::Stored(result) => self.conclude(result),
-                Wake::Timer => self.tick(has_room && may_overlap),
-                Wake::Room => self.alive(),
+                Wake::Timer => self.tick(listens),
                 Wake::Stop => Err(End::Close(CloseCode::GoingAway)),
             };
             match step {
-                Ok(()) => timer.as_mut().reset(self.next_deadline()),
+                Ok(()) => timer.as_mut().reset(self.timers.next()),
                 // Whatever the end, what was taken is acknowledged first.
                 Err(end) => return self.settle().await.err().unwrap_or(end),
             }
@@ -167,12 +164,7 @@ impl Session {
 
     /// A sign of life; none is given for a token that has expired.
     fn alive(&mut self) -> Result<(), End> {
-        self.heard = Instant::now();
-        self.looked = None;
-        if self.heard >= self.expires {
-            return Err(End::Close(CloseCode::TokenExpired));
-        }
-        Ok(())
+        self.timers.heard()
     }
 
     async fn hear(&mut self, text: &str) -> Result<(), End> {
@@ -228,6 +220,7 @@ impl Session {
                 self.presence.leave(&room);
                 Ok(Reply::Left(room))
             }
+            Request::Resume(request) => self.resume(request).await.map(Reply::Resumed),
             Request::RoomHistory(room, window) => chat
                 .history(me, Place::Room(room), window)
                 .await
@@ -246,7 +239,7 @@ impl Session {
 
     /// `auth`: a newer token for the same user takes the place of the one in force. No leeway: this one is new.
     async fn renew(&mut self, token: &str) -> Result<Reply, Reject> {
-        let now = Timestamp::now().unix_ms() / 1000;
+        let now = self.shared.clock.seconds();
         let identity = self.shared.tokens.verify(token, now, 0).map_err(|refusal| {
             tracing::warn!(user_id = self.identity.user.get(), reason = %refusal, "a newer token was refused");
             Reject::new(ErrorCode::Unauthorized, refusal.reason).on("token")
@@ -256,7 +249,7 @@ impl Session {
             return Err(Reject::new(ErrorCode::Forbidden, message).on("token"));
         }
         self.identity = self.shared.chat.admit(identity).await?;
-        self.expires = deadline(self.identity.expiry);
+        self.timers.renew(self.identity.expiry, &self.shared.clock);
         Ok(Reply::AuthAck(self.identity.expiry.0))
     }
 
@@ -300,64 +293,31 @@ impl Session {
 
     /// The first request was handled: from now on messages may come unasked.
     fn release(&mut self) {
-        if !self.released {
-            self.released = true;
-            self.outbox.release();
+        if self.timers.release() {
+            // Nearly always nothing was missed since the connection began, and the reader is live from here on.
+            self.go_live();
         }
     }
 
     /// `listened`: silence counts only while this session reads.
     fn tick(&mut self, listened: bool) -> Result<(), End> {
-        let (now, timing) = (Instant::now(), self.shared.timing);
-        if now >= self.expires {
-            return Err(End::Close(CloseCode::TokenExpired));
-        }
-        if !listened {
-            self.heard = now;
-            self.looked = None;
-        }
-        if now >= self.silent_at() {
-            if self.looked.is_some() {
-                return Err(End::Close(CloseCode::TooSlow));
-            }
-            self.looked = Some(now);
-        }
-        if now >= self.started + timing.hold {
+        let due = self.timers.tick(listened)?;
+        if due.release {
             self.release();
         }
-        if now >= self.next_ping {
-            self.next_ping = now + timing.ping;
+        if due.ping {
             self.outbox.reply(Frame::ping());
             // Monotonic time may stand still while a laptop sleeps; the token's time does not.
-            self.expires = deadline(self.identity.expiry);
+            self.timers.renew(self.identity.expiry, &self.shared.clock);
         }
         Ok(())
-    }
-
-    /// When silence is next judged: a moment before its limit, and then once more. A process that was paused wakes up to
-    /// timers that are long over, before it has read what came in the meantime.
-    fn silent_at(&self) -> Instant {
-        match self.looked {
-            None => self.heard + self.shared.timing.silence - LAST_LOOK,
-            Some(looked) => looked + LAST_LOOK,
-        }
-    }
-
-    fn next_deadline(&self) -> Instant {
-        let timing = self.shared.timing;
-        let regular = self.expires.min(self.next_ping).min(self.silent_at());
-        if self.released {
-            regular
-        } else {
-            regular.min(self.started + timing.hold)
-        }
     }
 }
 
 fn is_always_sent(reply: &Reply) -> bool {
     matches!(
         reply,
-        Reply::History(_) | Reply::AuthAck(_) | Reply::Pong | Reply::Error(_)
+        Reply::History(_) | Reply::Resumed(_) | Reply::AuthAck(_) | Reply::Pong | Reply::Error(_)
     )
 }
 
@@ -368,14 +328,4 @@ async fn front(in_flight: &mut VecDeque<(Option<Ref>, Pending)>) -> Result<Ack, 
         None => std::task::Poll::Pending,
     })
     .await
-}
-
-/// The moment at which a token ends; at most a year from now, far beyond any timer.
-fn deadline(expiry: Expiry) -> Instant {
-    const FAR_MS: i64 = 365 * 86_400_000;
-    let left_ms = expiry
-        .0
-        .saturating_mul(1000)
-        .saturating_sub(Timestamp::now().unix_ms());
-    Instant::now() + Duration::from_millis(left_ms.clamp(0, FAR_MS).unsigned_abs())
 }

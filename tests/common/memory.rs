@@ -10,6 +10,7 @@ use std::{
 };
 
 use chat_server::{
+    clock::Clock,
     protocol::{
         Ack, Cursor, Message, MessageId, Nonce, Place, RoomName, Timestamp, UserId, Username,
         Window,
@@ -23,9 +24,6 @@ use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::{JoinHandle, yield_now},
 };
-
-/// What time the log stamps on its messages.
-pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What is on the platter, and how it behaves. Shared by every store that is opened on it, one after the other.
 #[derive(Clone, Debug, Default)]
@@ -196,12 +194,12 @@ impl MemoryWriter {
 
 impl MemoryStore {
     /// Opens the log on `disk` and starts its writer on this runtime.
-    pub fn open(disk: &Disk, now: Now) -> (Self, CommitFeed, MemoryWriter) {
+    pub fn open(disk: &Disk, clock: Clock) -> (Self, CommitFeed, MemoryWriter) {
         let (feed_sender, feed) = feed(64);
         let (line, jobs) = mpsc::unbounded_channel();
         let writer = Writer {
             disk: disk.clone(),
-            now,
+            clock,
             announced: disk.state().messages.len(),
             feed: feed_sender,
         };
@@ -255,7 +253,7 @@ enum Job {
 
 struct Writer {
     disk: Disk,
-    now: Now,
+    clock: Clock,
     /// So many of the stored messages have gone into the feed.
     announced: usize,
     feed: FeedSender,
@@ -313,7 +311,7 @@ impl Writer {
     }
 
     fn apply<'a>(&self, batch: impl Iterator<Item = &'a Job>) -> Vec<Outcome> {
-        let now = (self.now)();
+        let now = self.clock.now();
         let mut state = self.disk.state();
         batch.map(|job| state.apply(job, now)).collect()
     }

@@ -14,9 +14,9 @@ mod read;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chat_server::{
+    clock::Clock,
     protocol::{
-        Ack, Content, Cursor, Message, MessageId, Nonce, Place, RoomName, Timestamp, UserId,
-        Username, Window,
+        Ack, Content, Cursor, Message, MessageId, Nonce, Place, RoomName, UserId, Username, Window,
     },
     store::{
         AppendError, CommitFeed, Committed, Inbox, NewAccount, NewMessage, Origin, Receipt, Scope,
@@ -59,6 +59,7 @@ impl Log {
             feed_batches: 1024,
             readers: 2,
             patience: Duration::from_secs(5),
+            clock: Clock::default(),
         };
         let (store, feed, writer) = SqliteStore::open(&options, Counters::default()).unwrap();
         Self {
@@ -73,7 +74,7 @@ impl Log {
     }
 
     fn memory_on(disk: Disk) -> Self {
-        let (store, feed, writer) = MemoryStore::open(&disk, Arc::new(Timestamp::now));
+        let (store, feed, writer) = MemoryStore::open(&disk, Clock::default());
         Self {
             store: Arc::new(store),
             feed,

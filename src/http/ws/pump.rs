@@ -1,17 +1,18 @@
 //! The only writer of a socket: everything that waits leaves in one system call.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
+use rustix::{io::Errno, net::SendFlags};
 use tokio::{
     io::AsyncWriteExt as _,
     net::tcp::OwnedWriteHalf,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{super::Peer, SocketLimits};
 use crate::{
     frame::Frame,
-    hub::{End, Outbox, shrink_after_burst},
+    hub::{End, Outbox, Queued, shrink_after_burst},
     protocol::CloseCode,
 };
 
@@ -30,7 +31,7 @@ pub(super) async fn run(
     loop {
         let end = outbox.take(&mut batch, FRAMES_AT_ONCE).await;
         if let Some(End::Close(code)) = end {
-            batch.push_back(Frame::close(code));
+            batch.push_back(Frame::close(code).into());
         }
         if let Err(end) = write_all(&socket, &mut batch, &outbox, &mut patience).await {
             return outbox.end(end);
@@ -46,7 +47,7 @@ pub(super) async fn run(
 
 async fn write_all(
     socket: &OwnedWriteHalf,
-    batch: &mut VecDeque<Frame>,
+    batch: &mut VecDeque<Queued>,
     outbox: &Outbox,
     patience: &mut Patience,
 ) -> Result<(), End> {
@@ -55,7 +56,7 @@ async fn write_all(
             Ok(written) => outbox.written(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // In a box of its own: only a socket that is full pays for its timers.
-                Box::pin(patience.wait(socket, outbox)).await?;
+                Box::pin(patience.wait(socket, batch, outbox)).await?;
             }
             Err(_) => return Err(End::Finish),
         }
@@ -78,13 +79,24 @@ impl Patience {
     }
 
     /// Resolves when the socket may take more, or with the end that the waiting has come to.
-    async fn wait(&mut self, socket: &OwnedWriteHalf, outbox: &Outbox) -> Result<(), End> {
-        let writable = if let Some(until) = self.last_words_until {
-            timeout_at(until, socket.writable()).await
-        } else {
+    async fn wait(
+        &mut self,
+        socket: &OwnedWriteHalf,
+        batch: &mut VecDeque<Queued>,
+        outbox: &Outbox,
+    ) -> Result<(), End> {
+        let over_at = self
+            .last_words_until
+            .unwrap_or(Instant::now() + self.limits.stall);
+        loop {
+            let look_at = over_at.min(Instant::now() + LOOK_EVERY);
             tokio::select! {
-                writable = timeout(self.limits.stall, socket.writable()) => writable,
-                end = outbox.ended() => {
+                writable = timeout_at(look_at, socket.writable()) => match writable {
+                    Ok(writable) => return writable.map_err(|_| End::Finish),
+                    Err(_) if poke(socket, batch, outbox)? => return Ok(()),
+                    Err(_) => {}
+                },
+                end = outbox.ended(), if self.last_words_until.is_none() => {
                     // A slow reader shall learn that it was too slow; nobody else is waited for that long.
                     let too_slow = end == End::Close(CloseCode::TooSlow);
                     let left = if too_slow { self.limits.stall } else { self.limits.linger };
@@ -92,39 +104,71 @@ impl Patience {
                     return Ok(());
                 }
             }
-        };
-        match writable {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Finish),
-            Err(_) => Err(End::Close(CloseCode::TooSlow)),
+            if Instant::now() >= over_at && self.last_words_until.is_some() {
+                return Err(End::Finish);
+            }
+            if Instant::now() >= over_at {
+                // The frame that has begun must be whole before the one that says goodbye.
+                batch.truncate(1);
+                outbox.give_up();
+            }
         }
+    }
+}
+
+/// Between two looks at a socket that is full.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Writes past the runtime, which waits until the kernel calls the socket writable: on Linux that is when a third of its
+/// buffer is free, megabytes perhaps, while a peer that reads slowly has made room for some bytes long before.
+fn poke(
+    socket: &OwnedWriteHalf,
+    batch: &mut VecDeque<Queued>,
+    outbox: &Outbox,
+) -> Result<bool, End> {
+    let Some(front) = batch.front_mut() else {
+        return Ok(true);
+    };
+    match rustix::net::send(socket.as_ref(), front.frame.as_bytes(), SendFlags::DONTWAIT) {
+        Ok(written) => {
+            outbox.written(written);
+            advance(batch, written);
+            Ok(true)
+        }
+        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+        Err(_) => Err(End::Finish),
     }
 }
 
 /// One system call; takes what was written off the front of `batch` and returns its length in bytes.
-fn write_some(socket: &OwnedWriteHalf, batch: &mut VecDeque<Frame>) -> io::Result<usize> {
+fn write_some(socket: &OwnedWriteHalf, batch: &mut VecDeque<Queued>) -> io::Result<usize> {
     let written = match (batch.front(), batch.len()) {
         // The usual case of a quiet room, and cheaper for the kernel than a vector of one.
-        (Some(only), 1) => socket.try_write(only.as_bytes())?,
+        (Some(only), 1) => socket.try_write(only.frame.as_bytes())?,
         _ => write_vector(socket, batch)?,
     };
-    let mut left = written;
-    while let Some(front) = batch.front_mut() {
-        if left < front.len_bytes() {
-            front.advance(left);
-            break;
-        }
-        left -= front.len_bytes();
-        batch.pop_front();
-    }
+    advance(batch, written);
     Ok(written)
 }
 
-fn write_vector(socket: &OwnedWriteHalf, batch: &VecDeque<Frame>) -> io::Result<usize> {
+/// Takes what was written off the front of `batch`.
+fn advance(batch: &mut VecDeque<Queued>, written_bytes: usize) {
+    let mut left = written_bytes;
+    while let Some(front) = batch.front_mut() {
+        if left < front.frame.len_bytes() {
+            front.frame.advance(left);
+            break;
+        }
+        left -= front.frame.len_bytes();
+        batch.pop_front();
+    }
+}
+
+fn write_vector(socket: &OwnedWriteHalf, batch: &VecDeque<Queued>) -> io::Result<usize> {
     let mut slices = [io::IoSlice::new(&[]); FRAMES_AT_ONCE];
     let count = batch.len().min(FRAMES_AT_ONCE);
-    for (slice, frame) in slices.iter_mut().zip(batch) {
-        *slice = io::IoSlice::new(frame.as_bytes());
+    for (slice, item) in slices.iter_mut().zip(batch) {
+        *slice = io::IoSlice::new(item.frame.as_bytes());
     }
     socket.try_write_vectored(&slices[..count])
 }

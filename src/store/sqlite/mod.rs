@@ -26,7 +26,10 @@ use super::{
     Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page,
     Receipt, Scope, StoreError, User, feed,
 };
-use crate::protocol::{Ack, Cursor, RoomName, UserId, Username, Window};
+use crate::{
+    clock::Clock,
+    protocol::{Ack, Cursor, RoomName, UserId, Username, Window},
+};
 use job::Job;
 use reader::Readers;
 use writer::Writer;
@@ -53,6 +56,8 @@ pub struct Options {
     pub readers: u32,
     /// How long a job waits for room in the line, or a read for a free connection.
     pub patience: std::time::Duration,
+    /// Stamps what is stored.
+    pub clock: Clock,
 }
 
 /// The open file. Cheap to share behind an `Arc`.
@@ -94,7 +99,7 @@ impl SqliteStore {
             line,
             feed_sender,
             announced,
-            options.batch_max,
+            options,
             counters,
         );
         let thread = std::thread::Builder::new()

@@ -22,7 +22,7 @@ pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), 
     let broken = |source| refine(&path, source);
     let mut connection = raw_connection(&path).map_err(broken)?;
     match identify(&connection, &path)? {
-        None => create(&mut connection, options.mode).map_err(broken)?,
+        None => create(&mut connection, options).map_err(broken)?,
         Some(version) => {
             let found = mode(&connection).map_err(broken)?;
             judge_mode(&path, found, options)?;
@@ -168,15 +168,15 @@ fn refine(path: &Path, source: rusqlite::Error) -> OpenError {
 }
 
 /// Writes the schema. Still with a rollback journal, so that the first bytes of the file itself say whose it is.
-fn create(connection: &mut Connection, mode: Mode) -> rusqlite::Result<()> {
+fn create(connection: &mut Connection, options: &Options) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     transaction.execute_batch(migrate::SCHEMA)?;
     let epoch = format!("{:016x}", rand::random::<u64>());
     transaction.execute(
         "INSERT INTO log (one, epoch, mode) VALUES (1, ?1, ?2)",
-        [&epoch, mode.as_str()],
+        [&epoch, options.mode.as_str()],
     )?;
-    let now = crate::protocol::Timestamp::now().unix_ms();
+    let now = options.clock.now().unix_ms();
     transaction.execute(
         "INSERT INTO rooms (name, created_at) VALUES ('general', ?1)",
         [now],

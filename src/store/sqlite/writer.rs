@@ -10,12 +10,13 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc;
 
 use super::{
-    Counters,
+    Counters, Options,
     job::{Job, Outcome},
     open, reader, statements,
 };
 use crate::{
-    protocol::{Ack, Cursor, Message, Timestamp},
+    clock::Clock,
+    protocol::{Ack, Cursor, Message},
     store::{Committed, FeedSender, StoreError},
 };
 
@@ -37,6 +38,7 @@ pub(super) struct Writer {
     /// Everything up to here has gone into the feed, or was there before this process.
     announced: Cursor,
     batch_max: usize,
+    clock: Clock,
     counters: Counters,
 }
 
@@ -47,7 +49,7 @@ impl Writer {
         line: mpsc::Receiver<Job>,
         feed: FeedSender,
         announced: Cursor,
-        batch_max: usize,
+        options: &Options,
         counters: Counters,
     ) -> Self {
         Self {
@@ -56,7 +58,8 @@ impl Writer {
             database,
             line,
             feed,
-            batch_max,
+            batch_max: options.batch_max,
+            clock: options.clock.clone(),
             counters,
         }
     }
@@ -122,7 +125,7 @@ impl Writer {
             }
             Fault::Undone(translate(error))
         };
-        let now = Timestamp::now();
+        let now = self.clock.now();
         run(connection, "BEGIN IMMEDIATE").map_err(|error| undone(connection, error))?;
         let outcomes = batch
             .iter()
