@@ -57,7 +57,7 @@ struct KnownUser {
 
 /// What the disk does to the next commits.
 #[derive(Clone, Copy, Debug, Default)]
-struct Faults {
+pub struct Faults {
     is_full: bool,
     is_held: bool,
     /// The next commit ends without a known outcome; whether it is stored.
@@ -132,6 +132,23 @@ impl Disk {
     /// Everything that is stored, oldest first.
     pub fn messages(&self) -> Vec<Message> {
         self.state().messages.clone()
+    }
+
+    /// What it is called.
+    pub fn epoch(&self) -> String {
+        self.state().epoch.clone()
+    }
+
+    /// Nothing is wrong any more; what was.
+    pub fn mend(&self) -> Faults {
+        let faults = std::mem::take(&mut *self.faults());
+        self.0.released.notify_one();
+        faults
+    }
+
+    /// Does this to the next commits.
+    pub fn set(&self, faults: Faults) {
+        *self.faults() = faults;
     }
 
     /// Whether there is no room for another message.
