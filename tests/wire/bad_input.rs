@@ -93,6 +93,8 @@ async fn a_field_that_is_wrong_is_named() {
         "[".repeat(100),
         "]".repeat(100)
     );
+    let many_rooms =
+        serde_json::json!({"type": "resume", "after": 0, "rooms": vec!["a"; 501]}).to_string();
     let long_ref = format!(r#"{{"type":"ping","ref":"{}"}}"#, "r".repeat(65));
     let long_nonce = format!(
         r#"{{"type":"message","room":"a","content":"x","nonce":"{}"}}"#,
@@ -282,6 +284,67 @@ async fn a_field_that_is_wrong_is_named() {
                 r#"{"type":"room_history","room":"a","before":0}"#,
                 "invalid_field",
                 Some("before"),
+            ),
+            (
+                r#"{"type":"resume","rooms":[]}"#,
+                "invalid_field",
+                Some("after"),
+            ),
+            (
+                r#"{"type":"resume","after":-1,"rooms":[]}"#,
+                "invalid_field",
+                Some("after"),
+            ),
+            (
+                r#"{"type":"resume","after":"0","rooms":[]}"#,
+                "invalid_field",
+                Some("after"),
+            ),
+            (
+                r#"{"type":"resume","after":0.5,"rooms":[]}"#,
+                "invalid_field",
+                Some("after"),
+            ),
+            (
+                r#"{"type":"resume","after":9007199254740992,"rooms":[]}"#,
+                "invalid_field",
+                Some("after"),
+            ),
+            (
+                r#"{"type":"resume","after":0}"#,
+                "invalid_field",
+                Some("rooms"),
+            ),
+            (
+                r#"{"type":"resume","after":0,"rooms":"general"}"#,
+                "invalid_field",
+                Some("rooms"),
+            ),
+            (
+                r#"{"type":"resume","after":0,"rooms":{"a":1}}"#,
+                "invalid_field",
+                Some("rooms"),
+            ),
+            (
+                r#"{"type":"resume","after":0,"rooms":["a",7]}"#,
+                "invalid_field",
+                Some("rooms"),
+            ),
+            (
+                r#"{"type":"resume","after":0,"rooms":["a"," b"]}"#,
+                "invalid_field",
+                Some("rooms"),
+            ),
+            (
+                r#"{"type":"resume","after":0,"rooms":["\ud800"]}"#,
+                "invalid_field",
+                Some("rooms"),
+            ),
+            (&many_rooms, "invalid_field", Some("rooms")),
+            (
+                r#"{"type":"resume","after":0,"rooms":[],"epoch":7}"#,
+                "invalid_field",
+                Some("epoch"),
             ),
             (
                 r#"{"type":"room_history","room":"a","after":-1}"#,

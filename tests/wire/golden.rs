@@ -183,7 +183,7 @@ async fn hello_is_answered_with_who_i_am_and_what_holds_here() {
     assert!(data["lastId"].as_i64().unwrap() <= 1);
     let limits = json!({
         "contentBytes": 16384, "frameBytes": 65536, "historyLimit": 500, "historyBytes": 524288,
-        "roomsPerConnection": 500, "ratePerSecond": 50,
+        "roomsPerConnection": 500, "resumeLimit": 1000, "ratePerSecond": 50,
     });
     assert_eq!(data["limits"], limits);
 }

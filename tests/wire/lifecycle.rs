@@ -78,26 +78,6 @@ async fn a_quiet_connection_is_pinged_and_a_silent_one_is_closed() {
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_is_closed_and_holds_up_nobody() {
-    let server = TestServer::with(|config| {
-        config.limits.rate_limit = 0;
-        config.limits.outbox_bytes = 512 * 1024;
-    })
-    .await;
-    let [mut ann, mut slow, mut fast] = server.clients(["ann", "slow", "fast"]).await;
-    slow.join("general").await;
-    fast.join("general").await;
-    let content = "x".repeat(16 * 1024);
-    // What the kernel's buffers take and half a megabyte: 16 MiB are far more than both.
-    for _ in 0..1_000 {
-        let sent = ann.send_room("general", &content).await;
-        assert_eq!(fast.next_message().await.id, sent.id);
-    }
-    assert_eq!(slow.close_code().await, 1013);
-    ann.ping().await;
-}
-
-#[tokio::test]
 async fn a_client_that_asks_and_does_not_read_is_not_asked_to_wait_by_the_others() {
     let server = TestServer::with(|config| config.limits.rate_limit = 0).await;
     let [mut ann, mut greedy] = server.clients(["ann", "greedy"]).await;

@@ -9,3 +9,5 @@ mod delivery;
 mod golden;
 mod handshake;
 mod lifecycle;
+mod resume;
+mod slow;

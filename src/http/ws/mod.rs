@@ -19,6 +19,7 @@ use axum::{
 use futures_util::{SinkExt as _, Stream, StreamExt as _, future::ready};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -49,6 +50,8 @@ pub struct SocketLimits {
     pub read_buffer_bytes: usize,
     /// What waits for one connection, in bytes.
     pub outbox_bytes: usize,
+    /// What the system holds for one connection, in bytes: asked for, the system may give less.
+    pub send_buffer_bytes: usize,
     /// A peer that takes nothing for so long is too slow.
     pub stall: Duration,
     /// After our close frame, how long the peer's is waited for.
@@ -147,11 +150,13 @@ async fn serve(app: Arc<App>, upgrade: OnUpgrade, identity: Identity, peer: Peer
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(%error, "the peer left during the handshake"),
     };
-    let user_id = identity.user.get();
-    let end = converse(&app, upgraded, identity, &peer).await;
+    converse(&app, upgraded, identity, &peer).await;
+}
+
+fn note_end(metrics: &Metrics, user_id: i64, end: End) {
     match end {
         End::Close(code) => {
-            app.metrics.closed(code);
+            metrics.closed(code);
             tracing::info!(
                 user_id,
                 code = code.code(),
@@ -187,15 +192,16 @@ impl Drop for Open<'_> {
 
 /// The two rare ends of this, opening and closing, lie in boxes of their own: what is in the task itself, ten thousand
 /// idle connections hold.
-async fn converse(app: &App, upgraded: Upgraded, identity: Identity, peer: &Peer) -> End {
+async fn converse(app: &App, upgraded: Upgraded, identity: Identity, peer: &Peer) {
+    let user_id = identity.user.get();
     let Some((session, mut socket, outbox)) = Box::pin(open(app, upgraded, identity, peer)).await
     else {
-        return End::Finish;
+        return;
     };
     let _open = Open::new(&app.metrics, outbox.clone());
     let end = session.run(events(&mut socket)).await;
+    note_end(&app.metrics, user_id, end);
     Box::pin(close(&mut socket, &outbox, end, app.socket_limits.linger)).await;
-    end
 }
 
 async fn open(
@@ -209,7 +215,11 @@ async fn open(
         tracing::error!("an upgraded connection is no TCP stream");
         return None;
     };
-    let (read, write) = parts.io.into_inner().into_split();
+    let stream = parts.io.into_inner();
+    if let Err(error) = set_socket_send_buffer_size(&stream, limits.send_buffer_bytes) {
+        tracing::debug!(%error, "the send buffer keeps the system's size");
+    }
+    let (read, write) = stream.into_split();
     let outbox = Arc::new(Outbox::new(limits.outbox_bytes));
     let presence = app.hub.connect(identity.user, outbox.clone());
     app.tasks
