@@ -266,6 +266,7 @@ fn shared(chat: Chat) -> Shared {
             silence: Duration::from_secs(7200),
             in_flight: 8,
             retry: Duration::from_millis(1),
+            slowest_reader: 4096,
         },
         stop: CancellationToken::new(),
     }

@@ -130,6 +130,32 @@ async fn a_connection_that_is_silent_for_a_minute_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ping_behind_much_that_was_written_has_more_time_to_be_answered() {
+    let mut world = MemoryWorld::new(1).await;
+    let mut ann = world.connect(1).await;
+    say(&mut ann, PING).await;
+    assert_eq!(heard(&mut ann), ["pong"]);
+    // Handed to the kernel; at the slowest pace that is allowed it takes ten seconds to be read.
+    ann.outbox.written(10 * TIMING.slowest_reader);
+    pass(TIMING.silence - Duration::from_secs(1)).await;
+    pass(Duration::from_secs(10)).await;
+    pass(Duration::from_secs(1) - MOMENT).await;
+    assert_eq!(heard(&mut ann), ["ping"], "69.999 seconds of silence");
+    pass(MOMENT).await;
+    assert_eq!(heard(&mut ann), ["1013"]);
+    let mut bob = world.connect(2).await;
+    bob.outbox.written(10 * TIMING.slowest_reader);
+    say(&mut bob, PING).await;
+    pass(TIMING.silence - Duration::from_secs(1)).await;
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(
+        heard(&mut bob).last().unwrap(),
+        "1013",
+        "it was heard of since"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sign_of_life_is_enough_and_any_will_do() {
     let mut world = MemoryWorld::new(1).await;
     let mut ann = world.connect(1).await;
@@ -308,11 +334,12 @@ async fn a_stop_needs_no_timer() {
 fn every_timer_of_a_session_has_a_test() {
     // A new field does not compile here until it is named, and is not named until it has a test.
     let Timing {
-        hold: _,      // messages_are_held_…
-        ping: _,      // a_connection_is_pinged_…
-        silence: _,   // a_connection_that_is_silent_…
-        in_flight: _, // silence_does_not_count_…
-        retry: _,     // a_busy_log_is_asked_again_…
+        hold: _,           // messages_are_held_…
+        ping: _,           // a_connection_is_pinged_…
+        silence: _,        // a_connection_that_is_silent_…
+        in_flight: _,      // silence_does_not_count_…
+        retry: _,          // a_busy_log_is_asked_again_…
+        slowest_reader: _, // a_ping_behind_much_that_was_written_…
     } = TIMING;
     assert_eq!(CloseCode::TooSlow.code(), 1013);
 }

@@ -40,7 +40,7 @@ impl Chat {
             rooms,
             epoch,
         } = request;
-        let (rooms, refused) = self.admit_to_all(presence, rooms).await;
+        let (rooms, refused) = self.admit_to_all(presence, rooms).await?;
         let fault = match epoch {
             Some(epoch) if epoch != self.store.epoch() => Some(Incomplete::Epoch),
             _ if self.is_ahead(after).await? => Some(Incomplete::Ahead),
@@ -58,8 +58,10 @@ impl Chat {
             None => self.missed(presence, after, floor, &rooms).await,
         };
         let replay = replay.inspect_err(|_| new.iter().for_each(|room| presence.leave(room)))?;
-        if let Ok(missed) = replay {
-            presence.rewind(after, &rooms, missed > 0);
+        match replay {
+            Ok(missed) => presence.rewind(after, floor, &rooms, missed > 0),
+            // Also what a slow reader was owed in them: the client is told to ask for histories.
+            Err(_) => presence.receive_after(floor, &rooms),
         }
         self.metrics.resumed(replay.err());
         Ok(Resumed {
@@ -71,12 +73,12 @@ impl Chat {
         })
     }
 
-    /// The rooms that may be received, and those that may not.
+    /// The rooms that may be received, and those that may not. Fails when storage cannot tell.
     async fn admit_to_all(
         &self,
         presence: &Presence,
         asked: Vec<RoomName>,
-    ) -> (Vec<RoomName>, Vec<(RoomName, ErrorCode)>) {
+    ) -> Result<(Vec<RoomName>, Vec<(RoomName, ErrorCode)>), Reject> {
         let most = self.policy.rooms_per_connection;
         let (mut rooms, mut refused) = (Vec::new(), Vec::new());
         let mut count = presence.room_count();
@@ -91,13 +93,18 @@ impl Chat {
                     count += usize::from(is_new);
                     rooms.push(room);
                 }
+                Err(reject)
+                    if matches!(reject.code, ErrorCode::Unavailable | ErrorCode::Internal) =>
+                {
+                    return Err(reject);
+                }
                 Err(reject) => {
                     self.count(&reject);
                     refused.push((room, reject.code));
                 }
             }
         }
-        (rooms, refused)
+        Ok((rooms, refused))
     }
 
     /// Whether nothing as new as `after` is stored. What is stored and not announced yet is waited for, so that a sender

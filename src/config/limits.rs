@@ -120,6 +120,9 @@ pub const NEW_ROOMS_BURST: u32 = 500;
 pub const HISTORY_DEFAULT: u32 = 50;
 /// Commits that the relay may be behind the writer.
 pub const FEED_BATCHES: usize = 64;
+/// Bytes a second at which a peer must read to be heard of in time: a ping waits behind what was written before it. With
+/// 400 KB in the kernels' buffers on both sides, a dead peer is found 100 s later than `--silence-seconds`.
+pub const SLOWEST_READER_BYTES_PER_SECOND: usize = 4096;
 /// Before the log is asked again for what a reader has missed, when all readers of the database were busy for as long as
 /// `--patience-seconds`.
 pub const READ_RETRY: Duration = Duration::from_secs(1);

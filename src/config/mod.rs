@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 pub use error::StartupError;
 pub use limits::{
     FEED_BATCHES, GOOD_SECRET_BYTES, HISTORY_DEFAULT, Limits, NEW_ROOMS_BURST, RATE_BURST_SECONDS,
-    READ_RETRY, SPARE_FILES, WEAK_SECRET_BYTES,
+    READ_RETRY, SLOWEST_READER_BYTES_PER_SECOND, SPARE_FILES, WEAK_SECRET_BYTES,
 };
 
 use crate::{auth::Secret, clock::Clock, store::sqlite::Mode};

@@ -222,16 +222,22 @@ impl Presence {
         (inner.floor, sent)
     }
 
-    /// Goes back to `position`: what lies after it in `rooms` and in the DMs is what this connection receives, own DMs
-    /// included. To be called while it [listens](Presence::listen); `missed` says that there is something to be read.
-    pub fn rewind(&mut self, position: Cursor, rooms: &[RoomName], missed: bool) {
+    /// Goes back to `position`: what lies after it in `rooms` and in the DMs is what this connection receives, own DMs up to
+    /// `floor` included. To be called while it [listens](Presence::listen) from `floor`; `missed` says that there is
+    /// something to be read.
+    pub fn rewind(&mut self, position: Cursor, floor: Cursor, rooms: &[RoomName], missed: bool) {
+        self.receive_after(position, rooms);
+        self.outbox.rewind(position, floor, missed);
+    }
+
+    /// Of `rooms` and of the DMs, nothing up to `position` is received any more.
+    pub fn receive_after(&mut self, position: Cursor, rooms: &[RoomName]) {
         self.dms_after = position;
         for room in rooms {
             if let Some(after) = self.rooms.get_mut(room) {
                 *after = position;
             }
         }
-        self.outbox.rewind(position, missed);
     }
 
     /// Receives the room no more.

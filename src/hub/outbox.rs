@@ -38,6 +38,8 @@ struct State {
     queue: Queue,
     /// The peer has made room in a socket that was full, and nobody has asked yet.
     progress: bool,
+    /// Written since the peer was last heard of.
+    unheard_bytes: usize,
     end: Option<End>,
 }
 
@@ -67,6 +69,7 @@ impl Outbox {
         let state = State {
             queue: Queue::new(Cursor::START),
             progress: false,
+            unheard_bytes: 0,
             end: None,
         };
         Self {
@@ -117,9 +120,10 @@ impl Outbox {
         state.queue.sent()
     }
 
-    /// Goes on after `position`, which must not lie before what was sent; `missed` says that the log has something there.
-    pub(super) fn rewind(&self, position: Cursor, missed: bool) {
-        self.lock().queue.rewind(position, missed);
+    /// Reads the log from `position` on at the latest, which must not lie before what was sent; `missed` says that the log
+    /// has something there. Own DMs up to `floor` come back this time.
+    pub(super) fn rewind(&self, position: Cursor, floor: Cursor, missed: bool) {
+        self.lock().queue.rewind(position, floor, missed);
     }
 
     /// Whether the reader was too slow for what is live since this was last asked.
@@ -191,9 +195,15 @@ impl Outbox {
         self.limit_bytes / 4
     }
 
+    /// For replies, and for a page of the log. Messages that wait stand in no reply's way: they can be dropped.
+    fn room(&self, queue: &Queue) -> (bool, bool) {
+        let mark = self.mark();
+        (queue.kept_bytes() <= mark, queue.bytes() <= mark)
+    }
+
     /// Whether a session may go on asking for replies.
     pub fn has_room(&self) -> bool {
-        self.lock().queue.bytes() <= self.mark()
+        self.room(&self.lock().queue).0
     }
 
     /// Resolves once the end has come; or, when `room` or `behind` is waited for, with that.
@@ -204,11 +214,11 @@ impl Outbox {
             changed.as_mut().enable();
             {
                 let state = self.lock();
-                let has_room = state.queue.bytes() <= self.mark();
+                let (for_replies, for_pages) = self.room(&state.queue);
                 match state.end {
                     Some(end) => return News::Ended(end),
-                    None if room && has_room => return News::Room,
-                    None if behind && has_room && !state.queue.is_live() => return News::Behind,
+                    None if room && for_replies => return News::Room,
+                    None if behind && for_pages && !state.queue.is_live() => return News::Behind,
                     None => {}
                 }
             }
@@ -225,14 +235,15 @@ impl Outbox {
         }
     }
 
-    /// Moves up to `most` waiting frames into `batch`, waiting for the first; the end, once nothing waits any more.
+    /// Moves up to `most` waiting frames into `batch`, and about an eighth of the limit, waiting for the first; the end, once
+    /// nothing waits any more.
     ///
     /// For one pump only. What was taken counts until [`Outbox::written`].
     pub async fn take(&self, batch: &mut VecDeque<Queued>, most: usize) -> Option<End> {
         loop {
             {
                 let mut state = self.lock();
-                if state.queue.take(batch, most) {
+                if state.queue.take(batch, most, self.limit_bytes / 8) {
                     return None;
                 }
                 if state.end.is_some() {
@@ -254,14 +265,26 @@ impl Outbox {
         mem::take(&mut self.lock().progress)
     }
 
+    /// The peer was heard of.
+    pub fn heard(&self) {
+        self.lock().unheard_bytes = 0;
+    }
+
+    /// What has left since the peer was last heard of, in bytes: it lies in the kernel's buffers here and there, and a ping
+    /// behind it.
+    pub fn unheard_bytes(&self) -> usize {
+        self.lock().unheard_bytes
+    }
+
     /// `bytes` have left.
     pub fn written(&self, bytes: usize) {
         let mut state = self.lock();
-        let had_no_room = state.queue.bytes() > self.mark();
+        let before = self.room(&state.queue);
         state.queue.written(bytes);
-        let has_room = state.queue.bytes() <= self.mark();
+        state.unheard_bytes = state.unheard_bytes.saturating_add(bytes);
+        let after = self.room(&state.queue);
         drop(state);
-        if had_no_room && has_room {
+        if after != before {
             self.news.notify_waiters();
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Queue {
     mode: Mode,
     /// Everything waiting, held, or taken and not yet written.
     bytes: usize,
+    /// Of these, the messages that wait: what can be dropped.
+    message_bytes: usize,
     /// Everything up to here waits, has left, or is not for this reader: from here the log is read.
     position: Cursor,
     /// The same, but for what waits: from here the log is read when that is dropped.
@@ -78,6 +80,7 @@ impl Queue {
             waiting: VecDeque::new(),
             mode: Mode::Behind { missed: false },
             bytes: 0,
+            message_bytes: 0,
             position,
             safe: position,
             sent: Cursor::START,
@@ -89,6 +92,11 @@ impl Queue {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Everything but the messages that wait.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.bytes - self.message_bytes.min(self.bytes)
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -156,21 +164,17 @@ impl Queue {
 
     fn add_message(&mut self, id: MessageId, frame: Frame) {
         (self.position, self.sent) = (id.into(), id.into());
+        self.message_bytes += frame.len_bytes();
         let message = Some(id);
         self.add(Queued { frame, message });
     }
 
     /// Drops the messages that wait, not the replies.
     fn fall_behind(&mut self) {
-        let mut dropped_bytes = 0;
-        self.waiting.retain(|item| {
-            if item.message.is_some() {
-                dropped_bytes += item.frame.len_bytes();
-            }
-            item.message.is_none()
-        });
+        self.waiting.retain(|item| item.message.is_none());
         self.waiting.shrink_to_fit();
-        self.bytes = self.bytes.saturating_sub(dropped_bytes);
+        self.bytes = self.kept_bytes();
+        self.message_bytes = 0;
         (self.position, self.sent) = (self.safe, self.taken);
         self.mode = Mode::Behind { missed: true };
         self.fell = true;
@@ -188,10 +192,14 @@ impl Queue {
         }
     }
 
-    /// Goes on after `position`, which must not lie before what was sent; `missed` says that there is something.
-    pub(super) fn rewind(&mut self, position: Cursor, missed: bool) {
-        (self.position, self.safe) = (position, position);
-        self.own.clear();
+    /// Reads the log from `position` on at the latest, which must not lie before what was sent; `missed` says that there is
+    /// something. Own DMs up to `floor` come back this time.
+    ///
+    /// A reader that is behind already goes on from where it is: what it is owed lies in other rooms.
+    pub(super) fn rewind(&mut self, position: Cursor, floor: Cursor, missed: bool) {
+        self.position = self.position.min(position);
+        self.safe = self.safe.min(position);
+        self.own.retain(|&id| Cursor::from(id) > floor);
         if let Mode::Behind { missed: before } = &mut self.mode {
             *before |= missed;
         }
@@ -248,20 +256,36 @@ impl Queue {
         }
     }
 
-    /// Moves up to `most` of what waits into `batch`. Whether there was anything.
-    pub(super) fn take(&mut self, batch: &mut VecDeque<Queued>, most: usize) -> bool {
+    /// Moves up to `most` of what waits into `batch`, and no more once that has `enough_bytes`: what was taken cannot be
+    /// dropped. Whether there was anything.
+    pub(super) fn take(
+        &mut self,
+        batch: &mut VecDeque<Queued>,
+        most: usize,
+        enough_bytes: usize,
+    ) -> bool {
         if self.waiting.is_empty() {
             shrink_after_burst(&mut self.waiting);
             return false;
         }
-        if batch.is_empty() && self.waiting.len() <= most {
-            mem::swap(&mut self.waiting, batch);
-            self.taken = self.sent;
-        } else {
-            batch.extend(self.waiting.drain(..most.min(self.waiting.len())));
-            let newest = batch.iter().rev().find_map(|item| item.message);
-            self.taken = newest.map_or(self.taken, Cursor::from);
+        let (mut count, mut bytes, mut newest) = (0, 0, None);
+        for item in self.waiting.iter().take(most) {
+            if bytes >= enough_bytes {
+                break;
+            }
+            count += 1;
+            bytes += item.frame.len_bytes();
+            if item.message.is_some() {
+                newest = item.message;
+                self.message_bytes -= item.frame.len_bytes().min(self.message_bytes);
+            }
         }
+        if batch.is_empty() && count == self.waiting.len() {
+            mem::swap(&mut self.waiting, batch);
+        } else {
+            batch.extend(self.waiting.drain(..count));
+        }
+        self.taken = newest.map_or(self.taken, Cursor::from);
         self.safe = self.safe.max(self.taken);
         self.settle();
         true
@@ -275,6 +299,7 @@ impl Queue {
     /// Drops all that waits, replies as well.
     pub(super) fn clear(&mut self) {
         self.waiting = VecDeque::new();
+        self.message_bytes = 0;
     }
 
     /// With no message waiting, nothing that is dropped would have to be read again.
@@ -336,7 +361,7 @@ mod tests {
     /// The messages that wait, as taken and written by a pump; a reply is 0.
     fn take(queue: &mut Queue, most: usize) -> Vec<i64> {
         let mut batch = VecDeque::new();
-        queue.take(&mut batch, most);
+        queue.take(&mut batch, most, usize::MAX);
         let ids = batch
             .iter()
             .map(|item| item.message.map_or(0, MessageId::get));
@@ -373,6 +398,23 @@ mod tests {
         queue.finish_page(page(4..=5), false);
         push(&mut queue, 6..=6);
         assert_eq!(take(&mut queue, 9), [4, 5, 6]);
+    }
+
+    #[test]
+    fn what_was_taken_can_no_longer_be_dropped_and_counts_as_kept() {
+        let mut queue = live();
+        push(&mut queue, 1..=3);
+        assert_eq!(queue.kept_bytes(), 0);
+        let mut batch = VecDeque::new();
+        queue.take(&mut batch, 9, 31);
+        assert_eq!(
+            (batch.len(), queue.kept_bytes(), queue.bytes()),
+            (2, 60, 90)
+        );
+        assert_eq!(push(&mut queue, 4..=4), Pushed::FellBehind);
+        assert_eq!((queue.kept_bytes(), queue.bytes()), (60, 60));
+        queue.written(60);
+        assert_eq!((queue.bytes(), queue.sent()), (0, at(2)));
     }
 
     #[test]
@@ -440,9 +482,34 @@ mod tests {
         push(&mut queue, 1..=1);
         queue.skip(id(2));
         queue.leave_to_log();
-        queue.rewind(at(1), true);
+        queue.skip(id(3));
+        queue.rewind(at(1), at(2), true);
         assert_eq!(queue.begin_page(), Some(at(1)));
-        queue.finish_page(page(2..=2), false);
+        queue.finish_page(page(2..=3), false);
         assert_eq!(take(&mut queue, 9), [1, 2]);
+    }
+
+    #[test]
+    fn a_resume_forgets_nothing_that_was_owed_before() {
+        let mut queue = live();
+        push(&mut queue, 1..=1);
+        take(&mut queue, 9);
+        push(&mut queue, 2..=5);
+        queue.leave_to_log();
+        queue.rewind(at(9), at(9), false);
+        assert_eq!(queue.begin_page(), Some(at(1)));
+    }
+
+    #[test]
+    fn what_still_waits_after_a_resume_is_read_again_when_it_is_dropped() {
+        let mut queue = live();
+        push(&mut queue, 1..=1);
+        take(&mut queue, 9);
+        push(&mut queue, 2..=3);
+        queue.leave_to_log();
+        queue.rewind(at(3), at(3), false);
+        queue.begin_page();
+        assert_eq!(push(&mut queue, 4..=5), Pushed::FellBehind);
+        assert_eq!(queue.begin_page(), Some(at(1)));
     }
 }

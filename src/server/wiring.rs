@@ -12,7 +12,7 @@ use crate::{
     },
     config::{
         Config, FEED_BATCHES, HISTORY_DEFAULT, NEW_ROOMS_BURST, RATE_BURST_SECONDS, READ_RETRY,
-        Rooms,
+        Rooms, SLOWEST_READER_BYTES_PER_SECOND,
     },
     http::{App, OriginRule, SocketLimits},
     hub::Hub,
@@ -68,6 +68,7 @@ pub(super) fn app(
             silence: Duration::from_secs(limits.silence_seconds),
             in_flight: limits.in_flight as usize,
             retry: READ_RETRY,
+            slowest_reader: SLOWEST_READER_BYTES_PER_SECOND,
         },
         clock: config.clock.clone(),
         stop,

@@ -50,6 +50,8 @@ pub struct Timing {
     pub ping: Duration,
     /// A connection from which nothing came for so long is closed.
     pub silence: Duration,
+    /// Bytes a second that a peer must read at least: a ping waits for its answer behind all that was written before it.
+    pub slowest_reader: usize,
     /// Sends that one connection may have on their way to the disk.
     pub in_flight: usize,
     /// Before the log is asked again for what a reader has missed, when storage was busy.
@@ -151,9 +153,14 @@ impl Session {
                 Wake::News(News::Room) => self.alive(),
                 Wake::News(News::Behind) => Box::pin(self.catch_up()).await,
                 Wake::Stored(result) => self.conclude(result),
-                Wake::Timer => self.tick(listens),
+                Wake::Timer => Ok(()),
                 Wake::Stop => Err(End::Close(CloseCode::GoingAway)),
             };
+            // Also after anything else: a flood of requests, or a long way to catch up, must not stop the clock.
+            let step = step.and_then(|()| match self.timers.is_due() {
+                true => self.tick(listens),
+                false => Ok(()),
+            });
             match step {
                 Ok(()) => timer.as_mut().reset(self.timers.next()),
                 // Whatever the end, what was taken is acknowledged first.
@@ -164,6 +171,7 @@ impl Session {
 
     /// A sign of life; none is given for a token that has expired.
     fn alive(&mut self) -> Result<(), End> {
+        self.outbox.heard();
         self.timers.heard()
     }
 
@@ -301,7 +309,8 @@ impl Session {
 
     /// `listened`: silence counts only while this session reads, and while the peer does not take what was written.
     fn tick(&mut self, listened: bool) -> Result<(), End> {
-        let due = self.timers.tick(listened && !self.outbox.made_progress())?;
+        let listened = listened && !self.outbox.made_progress();
+        let due = self.timers.tick(listened, self.outbox.unheard_bytes())?;
         if due.release {
             self.release();
         }

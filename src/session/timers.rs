@@ -18,6 +18,8 @@ pub(super) struct Timers {
     heard: Instant,
     /// Silence was nearly over its limit then.
     looked: Option<Instant>,
+    /// What silence may last longer, for what was written and may not be read yet.
+    grace: Duration,
     next_ping: Instant,
     /// Messages are held back until then at the latest; `None` once they may flow.
     held_until: Option<Instant>,
@@ -39,6 +41,7 @@ impl Timers {
             expires: deadline(expiry, clock),
             heard: now,
             looked: None,
+            grace: Duration::ZERO,
             next_ping: now + timing.ping,
             held_until: Some(now + timing.hold),
             retry_at: None,
@@ -49,6 +52,7 @@ impl Timers {
     pub(super) fn heard(&mut self) -> Result<(), End> {
         self.heard = Instant::now();
         self.looked = None;
+        self.grace = Duration::ZERO;
         if self.heard >= self.expires {
             return Err(End::Close(CloseCode::TokenExpired));
         }
@@ -75,8 +79,9 @@ impl Timers {
         self.retry_at = Some(Instant::now() + self.timing.retry);
     }
 
-    /// What is due now. `listened`: silence counts only while the session reads.
-    pub(super) fn tick(&mut self, listened: bool) -> Result<Due, End> {
+    /// What is due now. `listened`: silence counts only while the session reads. `unheard_bytes` were written since the peer
+    /// was last heard of.
+    pub(super) fn tick(&mut self, listened: bool, unheard_bytes: usize) -> Result<Due, End> {
         let now = Instant::now();
         if now >= self.expires {
             return Err(End::Close(CloseCode::TokenExpired));
@@ -85,6 +90,8 @@ impl Timers {
             self.heard = now;
             self.looked = None;
         }
+        let seconds = unheard_bytes / self.timing.slowest_reader.max(1);
+        self.grace = Duration::from_secs(seconds as u64);
         if now >= self.silent_at() {
             if self.looked.is_some() {
                 return Err(End::Close(CloseCode::TooSlow));
@@ -108,9 +115,14 @@ impl Timers {
     /// timers that are long over, before it has read what came in the meantime.
     fn silent_at(&self) -> Instant {
         match self.looked {
-            None => self.heard + self.timing.silence - LAST_LOOK,
+            None => self.heard + self.timing.silence + self.grace - LAST_LOOK,
             Some(looked) => looked + LAST_LOOK,
         }
+    }
+
+    /// Whether it is time to tick.
+    pub(super) fn is_due(&self) -> bool {
+        Instant::now() >= self.next()
     }
 
     /// When to tick next.

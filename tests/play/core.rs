@@ -237,6 +237,7 @@ pub const TIMING: Timing = Timing {
     silence: Duration::from_secs(60),
     in_flight: SMALL.in_flight,
     retry: Duration::from_millis(100),
+    slowest_reader: 4096,
 };
 
 /// A connection to a [`Core`]: what the socket and the pump would be.

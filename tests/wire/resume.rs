@@ -275,6 +275,34 @@ async fn a_resume_during_a_resume_waits_and_repeats_nothing() {
 }
 
 #[tokio::test]
+async fn an_own_dm_after_the_resume_does_not_come_back_however_late_it_is_announced() {
+    let server = TestServer::with(|config| config.limits.rate_limit = 0).await;
+    let mut ann = server.connect(1, "ann").await;
+    server.connect(2, "bob").await;
+    for round in 0..100 {
+        let first = ann.send_dm(2, "before the cut").await.id;
+        server.relayed(first).await;
+        let mut again = server.connect_silent(1, "ann").await;
+        again
+            .say(json!({"type": "dm", "to": 2, "content": "mine", "ref": 1}).to_string())
+            .await;
+        again
+            .say(json!({"type": "resume", "after": first - 1, "rooms": [], "ref": 2}).to_string())
+            .await;
+        let mine = again.next().await["data"]["id"].as_i64().unwrap();
+        let ack = again.next().await;
+        let last_id = ack["data"]["lastId"].as_i64().unwrap();
+        for n in 0..ack["data"]["replayed"].as_i64().unwrap() {
+            assert_eq!(again.next_dm().await.id, first + n, "round {round}");
+        }
+        server.relayed(mine).await;
+        again.ping().await; // Whether `mine` was replayed or not, it is not what comes now.
+        assert!(last_id >= first);
+        ann.next_dm().await;
+    }
+}
+
+#[tokio::test]
 async fn a_sender_can_resume_right_after_its_own_message() {
     let server = TestServer::with(|config| config.limits.rate_limit = 0).await;
     let mut ann = server.connect(1, "ann").await;

@@ -120,6 +120,101 @@ async fn a_room_that_is_joined_or_left_on_the_way_is_served_from_there() {
 }
 
 #[tokio::test]
+async fn a_resume_of_one_room_forgets_nothing_that_a_slow_reader_is_owed_in_another() {
+    let server = small().await;
+    let mut ann = server.connect(1, "ann").await;
+    let mut slow = server.connect(2, "slow").await;
+    slow.join("owed").await;
+    let content = "x".repeat(1000);
+    for _ in 0..MANY {
+        ann.say(json!({"type": "message", "room": "owed", "content": content}).to_string())
+            .await;
+    }
+    let cursor = ann.send_room("added", "known").await;
+    let missed = ann.send_room("added", "missed").await;
+    server.relayed(missed.id).await;
+    slow.say(
+        json!({"type": "resume", "after": cursor.id, "rooms": ["added"], "ref": "resume"})
+            .to_string(),
+    )
+    .await;
+    let (mut owed, mut added, mut ack) = (0, Vec::new(), Value::Null);
+    while added.is_empty() || ack.is_null() {
+        let frame = slow.next().await;
+        match frame["data"]["room"].as_str() {
+            Some("owed") => {
+                owed += 1;
+                assert_eq!(frame["data"]["seq"], owed);
+            }
+            Some(_) => added.push(frame["data"]["content"].clone()),
+            None => ack = frame,
+        }
+    }
+    assert_eq!((owed, added), (MANY, vec![json!("missed")]));
+    assert_eq!(
+        (&ack["data"]["complete"], &ack["data"]["replayed"]),
+        (&json!(true), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn after_an_incomplete_resume_a_slow_reader_is_live_from_its_last_id() {
+    let server = small().await;
+    let mut ann = server.connect(1, "ann").await;
+    let mut slow = server.connect(2, "slow").await;
+    slow.join("general").await;
+    let content = "x".repeat(1000);
+    let mut last = 0;
+    for _ in 0..MANY {
+        ann.say(
+            json!({"type": "message", "room": "general", "content": content, "ref": 1}).to_string(),
+        )
+        .await;
+    }
+    for _ in 0..MANY {
+        last = ann.next().await["data"]["id"].as_i64().unwrap();
+    }
+    server.relayed(last).await;
+    slow.say(r#"{"type":"resume","after":0,"rooms":["general"],"ref":"resume"}"#)
+        .await;
+    let ack = loop {
+        let frame = slow.next().await;
+        if frame["ref"] == "resume" {
+            break frame;
+        }
+    };
+    assert_eq!(
+        (&ack["data"]["reason"], &ack["data"]["lastId"]),
+        (&json!("behind"), &json!(last))
+    );
+    ann.send_room("general", "live").await;
+    assert_eq!(slow.next_message().await.content, "live");
+}
+
+#[tokio::test]
+async fn a_long_way_to_catch_up_does_not_stop_the_clock() {
+    let server = TestServer::with(|config| {
+        config.limits.rate_limit = 0;
+        config.limits.resume_max = 1_000_000;
+    })
+    .await;
+    let mut ann = server.connect(1, "ann").await;
+    for _ in 0..60_000 {
+        ann.say(r#"{"type":"message","room":"general","content":"x"}"#)
+            .await;
+    }
+    ann.ping().await;
+    let token = crate::common::token(2, "late", 2);
+    let mut late =
+        crate::common::Client::connect(server.address, &format!("/ws?token={token}"), 2, "late")
+            .await;
+    late.say(r#"{"type":"resume","after":0,"rooms":["general"]}"#)
+        .await;
+    // As fast as it can be read; long before the end the token is over.
+    assert_eq!(late.close_code().await, 4401);
+}
+
+#[tokio::test]
 async fn a_reader_that_takes_nothing_is_closed_with_1013_and_holds_up_nobody() {
     let server = TestServer::with(|config| {
         config.limits.rate_limit = 0;
@@ -132,12 +227,12 @@ async fn a_reader_that_takes_nothing_is_closed_with_1013_and_holds_up_nobody() {
     slow.join("general").await;
     fast.join("general").await;
     let content = "x".repeat(16 * 1024);
-    // What the kernel's buffers take and half a megabyte: 16 MiB are far more than both.
-    for _ in 0..1_000 {
+    // Far more than the kernel's buffers and half a megabyte.
+    for _ in 0..200 {
         ann.say(json!({"type": "message", "room": "general", "content": content}).to_string())
             .await;
     }
-    for seq in 1..=1_000 {
+    for seq in 1..=200 {
         assert_eq!(fast.next_message().await.seq, seq);
     }
     while !http::request(server.address, "GET", "/metrics", &[], "")
