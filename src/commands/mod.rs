@@ -1,5 +1,7 @@
 //! What the executable can do. Only here, in `main` and in `telemetry` is anything printed.
 
+#[cfg(feature = "seeded_bugs")]
+mod seeded;
 mod serve;
 mod token;
 
@@ -15,6 +17,9 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     serve: ServeArgs,
+    #[cfg(feature = "seeded_bugs")]
+    #[command(flatten)]
+    seeded: seeded::SeededArgs,
 }
 
 const AFTER_HELP: &str = "\
@@ -42,6 +47,8 @@ pub struct Surroundings {
 
 /// Runs what was asked for; the exit code.
 pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupError> {
+    #[cfg(feature = "seeded_bugs")]
+    seeded::arm(&cli.seeded);
     match cli.command {
         Some(Command::Token(args)) => token::run(&args, surroundings),
         None => serve::run(cli.serve, surroundings).await,

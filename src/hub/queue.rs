@@ -8,6 +8,7 @@ use std::{collections::VecDeque, mem};
 use crate::{
     frame::Frame,
     protocol::{Cursor, MessageId},
+    seeded::{self, Bug},
 };
 
 #[derive(Debug)]
@@ -122,6 +123,7 @@ impl Queue {
                 self.add_message(id, frame);
                 Pushed::Queued
             }
+            Mode::Live if seeded::has(Bug::LaggedIgnored) => Pushed::Left,
             Mode::Live => {
                 self.fall_behind();
                 Pushed::FellBehind
@@ -219,7 +221,9 @@ impl Queue {
     pub(super) fn finish_page(&mut self, page: Vec<(MessageId, Frame)>, has_more: bool) {
         let (held, missed) = self.stop_reading();
         for (id, frame) in page {
-            if self.own.binary_search(&id).is_ok() {
+            if seeded::has(Bug::ReplayKeepsCursor) {
+                self.add(frame.into());
+            } else if self.own.binary_search(&id).is_ok() {
                 self.position = id.into();
             } else {
                 self.add_message(id, frame);
@@ -228,7 +232,10 @@ impl Queue {
         if !has_more && !missed {
             self.mode = Mode::Live;
             for Queued { frame, message } in held {
-                if let Some(id) = message.filter(|&id| Cursor::from(id) > self.position) {
+                let is_new = |&id: &MessageId| {
+                    Cursor::from(id) > self.position || seeded::has(Bug::SeamDuplicate)
+                };
+                if let Some(id) = message.filter(is_new) {
                     self.add_message(id, frame);
                 }
             }

@@ -24,6 +24,7 @@ use crate::{
         Ack, CloseCode, Cursor, ErrorCode, Incoming, Limits, Place, Ref, Reject, Reply, Request,
         SendRequest,
     },
+    seeded::{self, Step},
     store::AppendError,
 };
 use timers::Timers;
@@ -152,7 +153,10 @@ impl Session {
                 Wake::News(News::Behind) => Box::pin(self.catch_up()).await,
                 Wake::Stored(result) => self.conclude(result),
                 Wake::Timer => self.tick(listens),
-                Wake::Stop => Err(End::Close(CloseCode::GoingAway)),
+                Wake::Stop => {
+                    seeded::step(Step::Stopping);
+                    Err(End::Close(CloseCode::GoingAway))
+                }
             };
             match step {
                 Ok(()) => timer.as_mut().reset(self.timers.next()),
