@@ -46,4 +46,10 @@ impl FeedSender {
         // Without a reader nobody is connected, and the log itself keeps everything.
         let _ = self.0.blocking_send(batch);
     }
+
+    /// Announces one commit, waiting for room: for a writer that is a task and not a thread.
+    pub async fn send_async(&self, batch: Vec<Committed>) {
+        // As in `send`.
+        let _ = self.0.send(batch).await;
+    }
 }

@@ -9,6 +9,7 @@
 pub mod binary;
 pub mod client;
 pub mod http;
+pub mod memory;
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 

@@ -1,0 +1,254 @@
+//! Between the place where it began to listen and the newest message that it saw, a connection has seen everything.
+//!
+//! One walk over a trace keeps, for each room and for the DMs, from where on everything must come. A subscription ends
+//! when it is left or told otherwise; then everything up to what the connection had seen by then is due.
+
+use std::collections::HashMap;
+
+use super::{
+    Case, Era, Verdict, must,
+    trace::{Event, Frame, Reply, Request, Resumed, Row, Trace, Where},
+    who,
+};
+
+pub(super) fn gap(case: &Case) -> Verdict {
+    for trace in &case.traces {
+        let mut walk = Walk::new(case.era(trace), trace);
+        for (_, event) in &trace.events {
+            walk.step(event)
+                .map_err(|what| format!("{}: {what}", who(trace)))?;
+        }
+        // Who is still there when all is mended has everything; who is not, what came before the newest it saw.
+        if case.healed && trace.is_open() {
+            walk.newest = walk.era.last_id();
+        }
+        walk.end()
+            .map_err(|what| format!("{}: {what}", who(trace)))?;
+    }
+    Ok(())
+}
+
+/// What a connection that is open has yet to see of the log as it is in `era`.
+pub fn missing(era: &Era, trace: &Trace) -> Option<String> {
+    let mut walk = Walk::new(era, trace);
+    for (_, event) in &trace.events {
+        // What is wrong already will not come any more, and is judged in the end.
+        if walk.step(event).is_err() {
+            return None;
+        }
+    }
+    walk.newest = era.last_id();
+    walk.end().err()
+}
+
+struct Walk<'a> {
+    era: &'a Era,
+    user: i64,
+    /// Sent on this connection: content to whether it was acknowledged as new.
+    own: HashMap<&'a str, Own>,
+    asked: HashMap<i64, &'a Request>,
+    /// From where on each room's messages are due.
+    rooms: HashMap<&'a str, i64>,
+    /// From where on DMs are due, once that is known.
+    dms: Option<i64>,
+    /// Own DMs are due in these spans.
+    replays: Vec<(i64, i64)>,
+    /// Ids of the messages that came live.
+    seen: Vec<i64>,
+    newest: i64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Own {
+    /// This connection is the one it came from.
+    Stored,
+    /// It may be.
+    Perhaps,
+}
+
+impl<'a> Walk<'a> {
+    fn new(era: &'a Era, trace: &'a Trace) -> Self {
+        let mut own = HashMap::new();
+        for (_, event) in &trace.events {
+            if let Event::Said(_, Request::Send { content, .. }) = event {
+                own.insert(content.as_str(), Own::Perhaps);
+            }
+        }
+        for (_, answered) in trace.answers() {
+            if let (Request::Send { content, .. }, Reply::Sent(sent)) =
+                (answered.asked.1, answered.reply)
+                && !sent.duplicate
+            {
+                own.insert(content, Own::Stored);
+            }
+        }
+        Self {
+            era,
+            user: trace.user,
+            own,
+            asked: HashMap::new(),
+            rooms: HashMap::new(),
+            dms: None,
+            replays: Vec::new(),
+            seen: Vec::new(),
+            newest: 0,
+        }
+    }
+
+    fn step(&mut self, event: &'a Event) -> Verdict {
+        match event {
+            Event::Said(reference, request) => drop(self.asked.insert(*reference, request)),
+            Event::Heard(Frame::Live(row)) => {
+                self.seen.push(row.id);
+                self.newest = self.newest.max(row.id);
+                return self.is_due(row);
+            }
+            Event::Heard(Frame::Reply {
+                reference: Some(reference),
+                reply,
+                ..
+            }) => match (self.asked.get(reference).copied(), reply) {
+                (
+                    _,
+                    Reply::Joined {
+                        room,
+                        last_id,
+                        last_seq,
+                    },
+                ) => {
+                    return self.joined(room, *last_id, *last_seq);
+                }
+                (_, Reply::Left(room)) => {
+                    if let Some(from) = self.rooms.remove(&**room) {
+                        return self.room_is_whole(room, from);
+                    }
+                }
+                (_, Reply::Welcome { last_id, .. }) => drop(self.dms.get_or_insert(*last_id)),
+                (Some(Request::Resume { after, .. }), Reply::Resumed(resumed)) => {
+                    return self.resumed(*after, resumed);
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A message that came live is one that was to come.
+    fn is_due(&self, row: &Row) -> Verdict {
+        match &row.place {
+            Where::Room(room) => must(
+                self.rooms.get(&**room).is_none_or(|from| row.id > *from),
+                || format!("{} came, from before the room was joined", row.id),
+            ),
+            Where::Dm(_) => {
+                let is_own = self.own.get(&*row.content) == Some(&Own::Stored);
+                must(!is_own || self.is_replayed(row.id), || {
+                    format!("{} came back to where it was sent", row.id)
+                })
+            }
+        }
+    }
+
+    fn is_replayed(&self, id: i64) -> bool {
+        self.replays
+            .iter()
+            .any(|&(after, until)| id > after && id <= until)
+    }
+
+    fn joined(&mut self, room: &'a str, last_id: i64, last_seq: i64) -> Verdict {
+        let told = self.era.row(last_id).map_or(0, |row| row.seq);
+        let is_last = told == last_seq
+            && (last_id == 0
+                || self
+                    .era
+                    .row(last_id)
+                    .is_some_and(|row| row.place == Where::Room(room.into())));
+        must(is_last, || {
+            format!("{room} is said to end with {last_id}, number {last_seq}")
+        })?;
+        // Joining twice is joining once.
+        self.rooms.entry(room).or_insert(last_id);
+        // What came before the answer is part of what comes after the position in it.
+        let from = self.rooms[room];
+        self.room_is_whole(room, from)
+    }
+
+    fn resumed(&mut self, after: i64, resumed: &'a Resumed) -> Verdict {
+        let listed: Vec<&'a str> = resumed.rooms.iter().map(String::as_str).collect();
+        if resumed.complete {
+            self.end()?;
+            // The client has everything up to `after`, wherever it came from.
+            for from in self.rooms.values_mut() {
+                *from = after.max(*from);
+            }
+            self.rooms
+                .extend(listed.into_iter().map(|room| (room, after)));
+            self.dms = Some(after);
+            self.replays.push((after, resumed.last_id));
+            return Ok(());
+        }
+        for room in listed {
+            if let Some(from) = self.rooms.remove(room) {
+                self.room_is_whole(room, from)?;
+                // What waited for it may still come.
+                self.rooms
+                    .insert(room, self.newest.max(from).min(resumed.last_id));
+                self.excuse(room, resumed.last_id);
+            } else {
+                self.rooms.insert(room, resumed.last_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts as seen what may be missing because the client was told so.
+    fn excuse(&mut self, room: &str, until: i64) {
+        let place = Where::Room(room.into());
+        for row in self.era.between(self.rooms[room], until) {
+            if row.place == place
+                && let Err(at) = self.seen.binary_search(&row.id)
+            {
+                self.seen.insert(at, row.id);
+            }
+        }
+    }
+
+    fn room_is_whole(&self, room: &str, from: i64) -> Verdict {
+        for row in self.era.between(from, self.newest) {
+            let is_here = matches!(&row.place, Where::Room(said_in) if said_in == room);
+            must(!is_here || self.has_seen(row.id), || {
+                format!(
+                    "{} of {room} did not come, but {} did; {from} was the start",
+                    row.id, self.newest
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn has_seen(&self, id: i64) -> bool {
+        self.seen.binary_search(&id).is_ok()
+    }
+
+    /// Everything that is due by now has come.
+    fn end(&self) -> Verdict {
+        for (room, from) in &self.rooms {
+            self.room_is_whole(room, *from)?;
+        }
+        let Some(from) = self.dms else {
+            return Ok(());
+        };
+        for row in self.era.between(from, self.newest) {
+            let is_due = row.is_dm_of(self.user)
+                && (self.is_replayed(row.id) || !self.own.contains_key(&*row.content));
+            must(!is_due || self.has_seen(row.id), || {
+                format!(
+                    "the DM {} did not come, but {} did; {from} was the start",
+                    row.id, self.newest
+                )
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! Scripts, those who play them, and the worlds in which they are played.
+
+#![allow(
+    async_fn_in_trait,
+    reason = "every world runs on one thread or in one runtime, and nobody names these futures"
+)]
+
+pub mod actor;
+pub mod core;
+pub mod link;
+pub mod memory;
+pub mod player;
+pub mod script;

@@ -1,0 +1,503 @@
+//! Plays a script in a world, at whatever level, and remembers everything for the oracle.
+//!
+//! Nothing is waited for by time: a step is said, and what comes is read whenever it is there. In the end everything is
+//! mended, everybody comes back, and each waits for what it has yet to see; then everybody resumes once more.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::timeout;
+
+use super::{
+    actor::Actor,
+    link::{Change, Ending, Fault, Heard, Link, World},
+    script::{Again, Cursor, DEVICES, Device, Kind, Op, ROOMS, Span, Target},
+};
+use crate::oracle::{
+    Case, Era, gap,
+    trace::{Event, Frame, Part, Reply, Request, Trace, Where, canary},
+};
+
+/// A device, and the connection that it has now.
+struct Seat<L> {
+    actor: Actor,
+    open: Option<Open<L>>,
+    stalled: bool,
+}
+
+struct Open<L> {
+    link: L,
+    trace: usize,
+    asked: i64,
+}
+
+/// Everybody who plays, and all that was seen.
+pub struct Player<W: World> {
+    world: W,
+    seats: Vec<Seat<W::Link>>,
+    traces: Vec<Trace>,
+    eras: Vec<Era>,
+    stamp: u64,
+    sends: usize,
+    newest: Vec<Option<Request>>,
+    held: bool,
+    resume_limit: usize,
+}
+
+/// How long a content is: usually a line, in a flood much of an outbox.
+const LINE_BYTES: usize = 30;
+const FLOOD_BYTES: usize = 300;
+
+impl<W: World> Player<W> {
+    pub async fn new(mut world: W, resume_limit: usize) -> Self {
+        let (epoch, rows) = world.log().await;
+        let inherited = rows.len();
+        let seats = DEVICES.map(|user| Seat {
+            actor: Actor::new(user),
+            open: None,
+            stalled: false,
+        });
+        Self {
+            world,
+            seats: seats.into(),
+            traces: Vec::new(),
+            eras: vec![Era {
+                epoch,
+                rows,
+                inherited,
+            }],
+            stamp: 0,
+            sends: 0,
+            newest: DEVICES.map(|_| None).into(),
+            held: false,
+            resume_limit,
+        }
+    }
+
+    /// Plays `ops`, mends everything, and hands over what there is to judge.
+    pub async fn play(mut self, ops: &[Op]) -> (Case, W) {
+        for device in 0..DEVICES.len() {
+            self.connect(device, true).await;
+        }
+        for op in ops {
+            self.step(op).await;
+            self.read_all().await;
+        }
+        self.heal().await;
+        let case = Case {
+            traces: self.traces,
+            eras: self.eras,
+            resume_limit: self.resume_limit,
+            healed: true,
+        };
+        (case, self.world)
+    }
+
+    async fn step(&mut self, op: &Op) {
+        match *op {
+            Op::Connect(device) => self.connect(device, true).await,
+            Op::ConnectSilently(device) => self.connect(device, false).await,
+            Op::Cut(device) => self.cut(device),
+            Op::Join(device, room) => self.say(device, Request::Join(ROOMS[room].into())).await,
+            Op::Leave(device, room) => self.say(device, Request::Leave(ROOMS[room].into())).await,
+            Op::Say(device, target, kind) => self.send(device, target, kind).await,
+            Op::Flood(device, target, count) => {
+                for _ in 0..count {
+                    let request = self.new_send(device, target.place(), true, FLOOD_BYTES);
+                    self.say(device, request).await;
+                }
+            }
+            Op::Repeat(device, again) => self.repeat(device, again).await,
+            Op::History(device, target, span, limit) => {
+                self.history(device, target, span, limit).await;
+            }
+            Op::Stall(device, on) => self.seats[device].stalled = on,
+            Op::Sip(device, frames) => {
+                for _ in 0..frames {
+                    self.read_one(device).await;
+                }
+            }
+            Op::Resume(device, cursor) => self.resume(device, cursor).await,
+            Op::Settle(device) => self.settle(device).await,
+            Op::Turns(turns) => self.world.turns(turns).await,
+            Op::Disk(fault) => {
+                if self.world.fault(fault)
+                    && let Fault::Held(is_held) = fault
+                {
+                    self.held = is_held;
+                }
+            }
+            Op::Backup => self.world.back_up().await,
+            Op::Restart(ending, change) => self.restart(ending, change).await,
+            Op::Clock { forward } => self.world.shift_clock(HOUR, forward),
+            Op::Wait => self.wait().await,
+            Op::Expire => {
+                self.world.shift_clock(HOUR, true);
+                self.wait().await;
+                self.world.shift_clock(HOUR, false);
+            }
+        }
+    }
+
+    async fn wait(&mut self) {
+        self.world.pass(Duration::from_secs(26)).await;
+        self.world.turns(8).await;
+        self.read_all().await;
+    }
+
+    async fn connect(&mut self, device: Device, greets: bool) {
+        let Seat { actor, open, .. } = &mut self.seats[device];
+        if open.is_some() {
+            return;
+        }
+        let link = self.world.connect(actor.user).await;
+        let greeting = actor.greeting();
+        let trace = self.traces.len();
+        self.traces.push(Trace {
+            user: actor.user,
+            era: self.eras.len() - 1,
+            events: Vec::new(),
+        });
+        *open = Some(Open {
+            link,
+            trace,
+            asked: 0,
+        });
+        if greets {
+            for request in greeting {
+                self.say(device, request).await;
+            }
+        }
+    }
+
+    fn cut(&mut self, device: Device) {
+        if self.seats[device].open.is_some() {
+            self.note(device, Event::Cut);
+            self.seats[device].open = None;
+        }
+    }
+
+    fn note(&mut self, device: Device, event: Event) {
+        self.stamp += 1;
+        if let Some(open) = &self.seats[device].open {
+            self.traces[open.trace].events.push((self.stamp, event));
+        }
+    }
+
+    async fn say(&mut self, device: Device, request: Request) {
+        let Seat { actor, open, .. } = &mut self.seats[device];
+        let Some(open) = open else { return };
+        open.asked += 1;
+        let reference = open.asked;
+        actor.said(reference, &request);
+        let text = request.encode(reference);
+        self.note(device, Event::Said(reference, request));
+        if let Some(open) = &mut self.seats[device].open {
+            open.link.say(text).await;
+        }
+    }
+
+    async fn hear(&mut self, device: Device, heard: Heard) {
+        match heard {
+            Heard::Frame(text) => {
+                let frame = Frame::parse(&text);
+                let requests = self.seats[device].actor.hear(&frame);
+                self.note(device, Event::Heard(frame));
+                for request in requests {
+                    self.say(device, request).await;
+                }
+            }
+            Heard::Closed(code) => {
+                self.note(device, Event::Closed(code));
+                self.seats[device].open = None;
+            }
+        }
+    }
+
+    /// Reads what is there. Whether there was anything.
+    async fn read_one(&mut self, device: Device) -> bool {
+        let Some(open) = &mut self.seats[device].open else {
+            return false;
+        };
+        let Some(heard) = open.link.next().now_or_never() else {
+            return false;
+        };
+        self.hear(device, heard).await;
+        true
+    }
+
+    async fn read_all(&mut self) {
+        for device in 0..self.seats.len() {
+            while !self.seats[device].stalled && self.read_one(device).await {}
+        }
+    }
+
+    /// Waits for the next frame of a connection that is open; whether one came in time.
+    async fn read_next(&mut self, device: Device, what: &str) -> bool {
+        let patience = self.world.patience();
+        let Some(open) = &mut self.seats[device].open else {
+            return false;
+        };
+        match timeout(patience, open.link.next()).await {
+            Ok(heard) => {
+                self.hear(device, heard).await;
+                true
+            }
+            Err(_) => {
+                self.note(device, Event::Stuck(what.into()));
+                self.cut(device);
+                false
+            }
+        }
+    }
+
+    /// Everything that was asked so far is answered, or the connection has ended.
+    async fn settle(&mut self, device: Device) {
+        if self.held || self.seats[device].stalled {
+            return;
+        }
+        self.say(device, Request::Ping).await;
+        while self.seats[device].open.is_some() && self.seats[device].actor.waits() {
+            if !self.read_next(device, "an answer").await {
+                return;
+            }
+        }
+    }
+
+    fn new_send(&mut self, device: Device, place: Where, nonce: bool, bytes: usize) -> Request {
+        self.sends += 1;
+        let request = Request::Send {
+            content: canary(DEVICES[device], &place, self.sends, bytes),
+            place,
+            nonce: nonce.then(|| format!("nonce {}", self.sends)),
+        };
+        self.newest[device] = Some(request.clone());
+        request
+    }
+
+    async fn send(&mut self, device: Device, target: Target, kind: Kind) {
+        let place = match kind {
+            Kind::ToNobody => Where::Dm(99),
+            _ => target.place(),
+        };
+        let request = self.new_send(device, place, kind != Kind::WithoutNonce, LINE_BYTES);
+        if kind == Kind::OnBoth {
+            self.say(other_device(device), request.clone()).await;
+        }
+        self.say(device, request).await;
+    }
+
+    async fn repeat(&mut self, device: Device, again: Again) {
+        let Some(Request::Send {
+            place,
+            mut content,
+            nonce: Some(nonce),
+        }) = self.newest[device].clone()
+        else {
+            return;
+        };
+        if again == Again::Changed {
+            self.sends += 1;
+            content = canary(DEVICES[device], &place, self.sends, LINE_BYTES);
+        }
+        let on = match again {
+            Again::Elsewhere => other_device(device),
+            Again::Same | Again::Changed => device,
+        };
+        let nonce = Some(nonce);
+        let request = Request::Send {
+            place,
+            content,
+            nonce,
+        };
+        self.say(on, request).await;
+    }
+
+    async fn history(&mut self, device: Device, target: Target, span: Span, limit: u32) {
+        let cursor = self.seats[device].actor.cursor.unwrap_or(0);
+        let request = Request::History {
+            place: target.place(),
+            part: span.part(cursor),
+            limit: Some(limit),
+        };
+        self.say(device, request).await;
+    }
+
+    async fn resume(&mut self, device: Device, cursor: Cursor) {
+        let actor = &self.seats[device].actor;
+        let (mut after, mut epoch) = (actor.cursor.unwrap_or(0), actor.epoch.clone());
+        let mut rooms: Vec<String> = actor.rooms.iter().cloned().collect();
+        match cursor {
+            Cursor::Here | Cursor::Twice => {}
+            Cursor::Behind => after = (after - 3).max(0),
+            Cursor::Zero => after = 0,
+            Cursor::Ahead => after += 50,
+            Cursor::OtherEpoch => epoch = Some("another log".into()),
+            Cursor::NoEpoch => epoch = None,
+            Cursor::Refused => rooms.push(ROOMS[3].into()),
+        }
+        let request = Request::Resume {
+            after,
+            rooms,
+            epoch,
+        };
+        if cursor == Cursor::Twice {
+            self.say(device, request.clone()).await;
+        }
+        self.say(device, request).await;
+    }
+
+    async fn restart(&mut self, ending: Ending, change: Change) {
+        if ending == Ending::Stop {
+            self.held = false;
+        }
+        self.world.end(ending).await;
+        for device in 0..self.seats.len() {
+            while self.seats[device].open.is_some() && !self.seats[device].stalled {
+                self.read_next(device, "the end of the server").await;
+            }
+            self.cut(device);
+        }
+        let (_, rows) = self.world.log().await;
+        self.eras.last_mut().expect("there is an era").rows = rows;
+        self.world.change(change).await;
+        if change != Change::Keep {
+            let (epoch, rows) = self.world.log().await;
+            let inherited = rows.len();
+            self.eras.push(Era {
+                epoch,
+                rows,
+                inherited,
+            });
+        }
+        self.world.start().await;
+    }
+
+    /// Nothing is wrong any more; everybody is there, has an answer to everything, and has seen everything. Twice, the
+    /// second time after everybody has resumed.
+    async fn heal(&mut self) {
+        self.world.mend();
+        self.held = false;
+        for seat in &mut self.seats {
+            seat.stalled = false;
+        }
+        self.everybody_settles().await;
+        // Tells what an earlier commit left untold.
+        let last_word = self.new_send(3, Target::Room(0).place(), true, LINE_BYTES);
+        self.say(3, last_word).await;
+        self.everybody_settles().await;
+        self.everybody_sees_everything().await;
+        self.read_histories().await;
+        for device in 0..self.seats.len() {
+            self.cut(device);
+        }
+        self.everybody_settles().await;
+        self.everybody_sees_everything().await;
+        let rows = self.world.log().await.1;
+        self.eras.last_mut().expect("there is an era").rows = rows;
+    }
+
+    /// One reconnect is enough for each cause; a client that needs more goes round in circles.
+    async fn everybody_settles(&mut self) {
+        const ATTEMPTS: usize = 4;
+        for device in 0..self.seats.len() {
+            for attempt in 1.. {
+                self.connect(device, true).await;
+                self.settle(device).await;
+                if self.seats[device].open.is_some() {
+                    break;
+                }
+                if attempt == ATTEMPTS {
+                    self.connect(device, false).await;
+                    self.note(device, Event::Stuck("a connection that lasts".into()));
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn everybody_sees_everything(&mut self) {
+        let rows = self.world.log().await.1;
+        let last = rows.last().map_or(0, |row| row.id);
+        let era = self.eras.last_mut().expect("there is an era");
+        era.rows = rows;
+        if timeout(self.world.patience(), self.world.relayed(last))
+            .await
+            .is_err()
+        {
+            self.note(0, Event::Stuck(format!("the fan-out of {last}")));
+        }
+        for device in 0..self.seats.len() {
+            while self.read_one(device).await {}
+            while let Some(what) = self.missing(device) {
+                if !self.read_next(device, &what).await {
+                    break;
+                }
+                while self.read_one(device).await {}
+            }
+            self.settle(device).await;
+        }
+    }
+
+    fn missing(&self, device: Device) -> Option<String> {
+        let open = self.seats[device].open.as_ref()?;
+        gap::missing(self.eras.last()?, &self.traces[open.trace])
+    }
+
+    /// Every room, read by one, and every conversation, read by both, page by page.
+    async fn read_histories(&mut self) {
+        let rooms = ROOMS[..3]
+            .iter()
+            .map(|room| (2, Where::Room((*room).into())));
+        let pairs = [
+            (0, 1),
+            (0, 2),
+            (0, 3),
+            (2, 1),
+            (2, 2),
+            (2, 3),
+            (3, 1),
+            (3, 2),
+            (3, 3),
+        ];
+        let pairs = pairs.map(|(device, with)| (device, Where::Dm(with)));
+        for (device, place) in rooms.chain(pairs).collect::<Vec<_>>() {
+            let mut after = 0;
+            while let Some(next) = self.read_page(device, place.clone(), after).await {
+                after = next;
+            }
+        }
+    }
+
+    /// The cursor after a page, if there is more.
+    async fn read_page(&mut self, device: Device, place: Where, after: i64) -> Option<i64> {
+        let request = Request::History {
+            place,
+            part: Part::After(after),
+            limit: Some(40),
+        };
+        self.say(device, request).await;
+        self.settle(device).await;
+        let trace = self.seats[device].open.as_ref()?.trace;
+        let events = self.traces[trace].events.iter().rev();
+        events
+            .filter_map(|(_, event)| match event {
+                Event::Heard(Frame::Reply {
+                    reply: Reply::History { rows, has_more, .. },
+                    ..
+                }) => Some((rows.last().map(|row| row.id), *has_more)),
+                _ => None,
+            })
+            .map(|(last, has_more)| last.filter(|_| has_more))
+            .next()?
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The other device of the same user, or the same where there is only one.
+fn other_device(device: Device) -> Device {
+    let others =
+        (0..DEVICES.len()).find(|&other| other != device && DEVICES[other] == DEVICES[device]);
+    others.unwrap_or(device)
+}
