@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, watch},
@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     common::{
-        SECRET,
+        self, SECRET,
         binary::{Running, chat_server_at},
         http, soon,
     },
@@ -110,8 +110,8 @@ enum News {
     Settled,
     /// It has seen everything.
     SeenAll,
-    /// Its connection in this life is over; there may have been none.
-    Ended(usize, Option<Trace>),
+    /// This life is over, and these were its connections in it.
+    Ended(usize, Vec<Trace>),
 }
 
 /// A server, those who talk to it, and all that they saw.
@@ -210,10 +210,17 @@ impl Storm {
     /// The server ends by itself; how, and what it had logged.
     pub async fn dies(&mut self) -> (Option<i32>, String) {
         let server = self.server.take().expect("the server runs");
-        let died = tokio::task::spawn_blocking(|| server.wait());
-        let end = soon("the end of the server", died).await.unwrap();
+        let pid = server.pid();
+        let mut died = tokio::task::spawn_blocking(|| server.wait());
+        let Ok(end) = timeout(common::PATIENCE, &mut died).await else {
+            kill_process(pid, Signal::KILL).unwrap();
+            panic!(
+                "the server did not end by itself:\n{}",
+                died.await.unwrap().1
+            );
+        };
         self.collect().await;
-        end
+        end.unwrap()
     }
 
     /// SIGTERM.
@@ -240,10 +247,10 @@ impl Storm {
         let life = self.sky.borrow().life;
         let mut left = self.weather.clients;
         while left > 0 {
-            if let Some(News::Ended(of, trace)) = soon("everybody's end", self.news.recv()).await
+            if let Some(News::Ended(of, traces)) = soon("everybody's end", self.news.recv()).await
                 && of == life
             {
-                self.traces.extend(trace);
+                self.traces.extend(traces);
                 left -= 1;
             }
         }
@@ -267,8 +274,8 @@ impl Storm {
         self.sky = watch::channel(Sky::default()).0;
         while self.talkers.join_next().await.is_some() {}
         while let Ok(told) = self.news.try_recv() {
-            if let News::Ended(_, trace) = told {
-                self.traces.extend(trace);
+            if let News::Ended(_, traces) = told {
+                self.traces.extend(traces);
             }
         }
         self.server.take().expect("the server runs").kill();
@@ -280,7 +287,7 @@ impl Storm {
         let all = async {
             while left > 0 {
                 match self.news.recv().await {
-                    Some(News::Ended(_, trace)) => self.traces.extend(trace),
+                    Some(News::Ended(_, traces)) => self.traces.extend(traces),
                     Some(news) => left -= usize::from(what(&news)),
                     None => break,
                 }
@@ -411,4 +418,17 @@ fn nonce_of(request: &Request) -> Option<&str> {
         Request::Send { nonce, .. } => nonce.as_deref(),
         _ => None,
     }
+}
+
+/// The last life, in which all is mended; what is wrong in the end.
+pub async fn ends(mut storm: Storm, program: &Path, args: &[&str]) -> Vec<String> {
+    let image = storm.image().log();
+    let traces = storm.traces.clone();
+    let mut faults = crate::oracle::violations(&case(traces, image, false));
+    storm.rise(storm.command(program, args));
+    storm.answers(20).await;
+    let case = storm.calms().await;
+    faults.extend(crate::oracle::violations(&case));
+    faults.extend(streams(&case, true));
+    faults
 }

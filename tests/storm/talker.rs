@@ -27,6 +27,8 @@ use crate::{
     play::actor::Actor,
 };
 
+/// Instead of so many sends, a client once leaves without a word and comes back at once.
+const CUT_ONE_IN: usize = 40;
 /// Of so many sends one is sent twice at once, and after so many answers another text is sent under the same nonce.
 const TWICE_ONE_IN: usize = 10;
 const CHANGED_ONE_IN: usize = 20;
@@ -88,16 +90,26 @@ impl Talker {
             else {
                 return;
             };
-            let trace = match now.address {
-                Some(address) => self.live(address, &mut sky).await,
-                None => None,
-            };
-            let _ = self.tell.send(News::Ended(life, trace));
+            let mut traces = Vec::new();
+            while let Some(address) = now.address
+                && let Some(trace) = self.connection(address, &mut sky).await
+            {
+                let was_cut = matches!(trace.events.last(), Some((_, Event::Cut)));
+                traces.push(trace);
+                if !was_cut {
+                    break;
+                }
+            }
+            let _ = self.tell.send(News::Ended(life, traces));
         }
     }
 
     /// One connection, from its beginning to its end.
-    async fn live(&mut self, address: SocketAddr, sky: &mut watch::Receiver<Sky>) -> Option<Trace> {
+    async fn connection(
+        &mut self,
+        address: SocketAddr,
+        sky: &mut watch::Receiver<Sky>,
+    ) -> Option<Trace> {
         let mut line = self.connect(address).await?;
         // The resume first: after anything else messages may come, and a resume from before them is refused as behind.
         let mut greeting = self.actor.greeting();
@@ -149,7 +161,13 @@ impl Talker {
                         return Some(line.trace);
                     }
                 },
-                _ = tick.tick(), if self.is_in && !is_calm => self.talk(&mut line).await,
+                _ = tick.tick(), if self.is_in && !is_calm => {
+                    if self.dice.one_in(CUT_ONE_IN) {
+                        self.note(&mut line, Event::Cut);
+                        return Some(line.trace);
+                    }
+                    self.talk(&mut line).await;
+                }
                 changed = sky.changed() => if changed.is_err() {
                     // It is over, and whoever is still there has seen all.
                     return Some(line.trace);
