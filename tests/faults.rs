@@ -146,10 +146,15 @@ struct Run {
 
 /// Plays the script against storage whose call number `fails_at` fails.
 async fn play(fails_at: usize, how: fn() -> StoreError) -> Run {
-    play_with(fails_at, how, 0).await
+    play_with(&SCRIPT, fails_at, how, 0).await
 }
 
-async fn play_with(fails_at: usize, how: fn() -> StoreError, silent_append: usize) -> Run {
+async fn play_with(
+    script: &[&'static str],
+    fails_at: usize,
+    how: fn() -> StoreError,
+    silent_append: usize,
+) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let (inner, feed, writer) =
         SqliteStore::open(&options(folder.path()), Counters::default()).unwrap();
@@ -185,7 +190,7 @@ async fn play_with(fails_at: usize, how: fn() -> StoreError, silent_append: usiz
     let session = Session::new(shared, identity, presence, outbox.clone());
     let end = soon(
         "the session",
-        session.run(stream::iter(SCRIPT.map(Event::Text))),
+        session.run(stream::iter(script.iter().copied().map(Event::Text))),
     )
     .await;
     outbox.end(end);
@@ -371,7 +376,7 @@ async fn whichever_call_fails_every_send_is_answered_with_the_truth() {
 #[tokio::test]
 async fn a_commit_whose_outcome_is_not_known_ends_the_connection_and_is_never_an_error() {
     for n in 1..=4 {
-        let run = play_with(0, || StoreError::Full, n).await;
+        let run = play_with(&SCRIPT, 0, || StoreError::Full, n).await;
         judge(&run, &format!("append {n} without an outcome"));
         assert_eq!(run.end, End::Close(CloseCode::Internal));
         assert!(
@@ -380,4 +385,82 @@ async fn a_commit_whose_outcome_is_not_known_ends_the_connection_and_is_never_an
             run.frames
         );
     }
+}
+
+const RESUME_SCRIPT: [&str; 5] = [
+    r#"{"type":"message","room":"general","content":"1","ref":"1"}"#,
+    r#"{"type":"dm","to":2,"content":"2","ref":"2"}"#,
+    r#"{"type":"message","room":"new","content":"3","ref":"3"}"#,
+    r#"{"type":"resume","after":0,"rooms":["general","new"],"ref":"resume"}"#,
+    r#"{"type":"ping","ref":"ping"}"#,
+];
+
+/// What follows a resume is what its ack promised, or the connection ends: never a part of it that is called all.
+fn judge_resume(run: &Run, context: &str) {
+    let at = run
+        .frames
+        .iter()
+        .position(|frame| frame["ref"] == "resume")
+        .unwrap_or_else(|| panic!("{context}: no answer: {:?}", run.frames));
+    let replayed: Vec<&str> = run.frames[at + 1..]
+        .iter()
+        .filter_map(|frame| frame["data"]["content"].as_str())
+        .collect();
+    let answer = &run.frames[at];
+    if answer["type"] == "error" {
+        assert_eq!(replayed, [""; 0], "{context}: refused, and replayed");
+        return assert_eq!(run.end, End::Finish, "{context}");
+    }
+    let ack = &answer["data"];
+    assert_eq!(ack["complete"], true, "{context}: {ack}");
+    let rooms = ack["rooms"].as_array().unwrap();
+    let refused = ack["refused"].as_array().map_or(0, Vec::len);
+    assert_eq!(rooms.len() + refused, 2, "{context}: {ack}");
+    let id_of = |content: &str| {
+        let ack = run.frames.iter().find(|frame| frame["ref"] == content)?;
+        ack["data"]["id"].as_i64()
+    };
+    let (missed, ids): (Vec<&str>, Vec<i64>) = [("1", "general"), ("2", ""), ("3", "new")]
+        .into_iter()
+        .filter(|(_, room)| room.is_empty() || rooms.iter().any(|name| name == room))
+        .filter_map(|(content, _)| Some((content, id_of(content)?)))
+        .unzip();
+    assert!(missed.starts_with(&replayed), "{context}: {replayed:?}");
+    if run.end == End::Finish {
+        // What was stored and not announced yet comes live, after the replay, if the end does not come first.
+        let promised = ids
+            .iter()
+            .filter(|&&id| id <= ack["lastId"].as_i64().unwrap())
+            .count();
+        assert_eq!(ack["replayed"], promised, "{context}");
+        assert!(replayed.len() >= promised, "{context}: {replayed:?}");
+        assert_eq!(run.frames.last().unwrap()["type"], "pong", "{context}");
+    } else {
+        assert_eq!(run.end, End::Close(CloseCode::Internal), "{context}");
+    }
+}
+
+#[tokio::test]
+async fn whichever_call_fails_a_resume_keeps_what_it_promises_or_ends() {
+    let play = |fails_at, how| play_with(&RESUME_SCRIPT, fails_at, how, 0);
+    let calm = play(0, || StoreError::Full).await;
+    judge_resume(&calm, "without a fault");
+    let faults: [fn() -> StoreError; 3] = [
+        || StoreError::Full,
+        || StoreError::Unavailable("a test"),
+        || StoreError::Internal("a test".into()),
+    ];
+    let mut ends = std::collections::HashSet::new();
+    for (kind, how) in faults.into_iter().enumerate() {
+        for n in 1..=calm.calls {
+            let run = play(n, how).await;
+            judge_resume(&run, &format!("fault {kind} at call {n}"));
+            ends.insert(run.end);
+        }
+    }
+    assert_eq!(
+        ends.len(),
+        2,
+        "some pages failed for good, and some calls did not matter: {ends:?}"
+    );
 }

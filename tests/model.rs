@@ -11,10 +11,15 @@ mod common;
 mod oracle;
 mod play;
 
-use play::{core::SMALL, memory::MemoryWorld, player::Player, script::scripts};
+use play::{
+    core::SMALL,
+    memory::MemoryWorld,
+    player::Player,
+    script::{Op, scripts},
+};
 use proptest::{
     prelude::*,
-    test_runner::{Config, TestRunner},
+    test_runner::{Config, TestError, TestRunner},
 };
 
 fn one_thread() -> tokio::runtime::Runtime {
@@ -25,6 +30,19 @@ fn one_thread() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
+/// Plays a script; the report of what it broke.
+fn play(seed: u64, ops: &[Op]) -> Result<(), String> {
+    let case = one_thread().block_on(async {
+        let player = Player::new(MemoryWorld::new(seed).await, SMALL.resume_max as usize).await;
+        player.play(ops).await.0
+    });
+    let violations = oracle::violations(&case);
+    match violations.is_empty() {
+        true => Ok(()),
+        false => Err(oracle::report::report(&case, &violations)),
+    }
+}
+
 #[test]
 fn over_a_log_in_memory() {
     let cases = std::env::var("CASES")
@@ -33,36 +51,23 @@ fn over_a_log_in_memory() {
         .unwrap_or(200);
     let mut runner = TestRunner::new(Config {
         cases,
+        failure_persistence: None,
+        max_shrink_iters: 3000,
         ..Config::default()
     });
     let begun = std::time::Instant::now();
+    let failed = std::cell::Cell::new(false);
     let result = runner.run(&(any::<u64>(), scripts(60)), |(seed, ops)| {
-        let case = one_thread().block_on(async {
-            let player = Player::new(MemoryWorld::new(seed).await, SMALL.resume_max as usize).await;
-            player.play(&ops).await.0
-        });
-        let violations = oracle::violations(&case);
-        prop_assert!(
-            violations.is_empty(),
-            "{:#?}\n{:#?}",
-            violations,
-            case.traces
-                .iter()
-                .map(|t| format!(
-                    "user {} era {}: {:#?}",
-                    t.user,
-                    t.era,
-                    t.events
-                        .iter()
-                        .map(|e| format!("{e:?}"))
-                        .collect::<Vec<_>>()
-                ))
-                .collect::<Vec<_>>()
-        );
+        for _ in 0..if failed.get() { 12 } else { 1 } {
+            play(seed, &ops).map_err(|report| {
+                failed.set(true);
+                TestCaseError::fail(report)
+            })?;
+        }
         Ok(())
     });
     println!("{:?}", begun.elapsed());
-    if let Err(error) = result {
-        panic!("{error}");
+    if let Err(TestError::Fail(reason, (seed, ops))) = result {
+        panic!("{reason}\nseed {seed}, {ops:?}");
     }
 }

@@ -13,11 +13,13 @@
 
 mod scenario;
 mod server;
+mod slow;
 mod wire;
 
 use clap::{Parser, Subcommand};
 use scenario::{HEADINGS, Report, durable, fanout, idle};
 use server::Site;
+use slow::{Slow, slow};
 use wire::Result;
 
 #[derive(Parser)]
@@ -56,6 +58,8 @@ enum Scenario {
         #[arg(long, default_value_t = 5000, value_name = "N")]
         connections: usize,
     },
+    /// Members of a room that stop reading: what the others and the server's memory feel of it
+    Slow(Slow),
     /// Seven of these, and a Markdown table
     All {
         /// For each of them
@@ -79,6 +83,7 @@ async fn main() -> Result<()> {
             in_flight,
             seconds,
         } => show(durable(&site, senders, in_flight, seconds).await?),
+        Scenario::Slow(what) => show(slow(&site, what).await?),
         Scenario::Idle { connections } => show(idle(&site, connections).await?),
         Scenario::All { seconds } => return all(&site, seconds).await,
     };

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// For caches, the WAL and the windows of TCP to reach their usual sizes.
-const WARM_UP: Duration = Duration::from_millis(500);
+pub const WARM_UP: Duration = Duration::from_millis(500);
 /// For what connecting needed to be given back.
 const SETTLE: Duration = Duration::from_secs(3);
 /// As many readers look at the time in each message; the others only count.
@@ -38,7 +38,7 @@ pub struct Report {
 pub const HEADINGS: [&str; 5] = ["scenario", "rate", "server", "p50 / p99", "load"];
 
 /// Senders and readers, none of which ends but by a failure.
-type Tasks = JoinSet<Result<Infallible>>;
+pub type Tasks = JoinSet<Result<Infallible>>;
 
 /// What they count together.
 #[derive(Default)]
@@ -58,17 +58,17 @@ impl Tally {
 
 /// In microseconds.
 #[derive(Default)]
-struct Latencies(Mutex<Vec<u32>>);
+pub struct Latencies(Mutex<Vec<u32>>);
 
 impl Latencies {
-    fn add_since(&self, start_ns: u64) {
+    pub fn add_since(&self, start_ns: u64) {
         let us = now_ns().saturating_sub(start_ns) / 1000;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(us.try_into().unwrap_or(u32::MAX));
     }
 
     /// Median and 99th percentile of what was added since the last time; zeros when nothing was.
-    fn take(&self) -> [f64; 2] {
+    pub fn take(&self) -> [f64; 2] {
         let mut all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         all.sort_unstable();
         [50, 99].map(|percent| {
@@ -81,7 +81,7 @@ impl Latencies {
 }
 
 /// Time since the first call.
-fn now_ns() -> u64 {
+pub fn now_ns() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
@@ -203,9 +203,9 @@ pub async fn idle(site: &Site, connections: usize) -> Result<Report> {
 }
 
 /// A new connection whose first request was answered.
-async fn said_hello(server: &Server, token: &str) -> Result<Socket> {
+pub async fn said_hello(server: &Server, token: &str) -> Result<Socket> {
     let open = async {
-        let mut socket = Socket::open(server.address, token).await?;
+        let mut socket = Socket::open(server.address, token, None).await?;
         socket.ask(r#"{"type":"hello","ref":0}"#, "welcome").await?;
         Ok(socket)
     };
@@ -295,7 +295,7 @@ fn report(
     }
 }
 
-async fn undisturbed(tasks: &mut Tasks, time: Duration) -> Result<()> {
+pub async fn undisturbed(tasks: &mut Tasks, time: Duration) -> Result<()> {
     tokio::select! {
         () = sleep(time) => Ok(()),
         Some(ended) = tasks.join_next() => ended?.map(|never| match never {}),

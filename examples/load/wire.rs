@@ -5,7 +5,7 @@ use std::{cell::RefCell, error::Error, future::poll_fn, net::SocketAddr, pin::Pi
 
 use tokio::{
     io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -31,12 +31,21 @@ pub struct Socket {
 
 impl Socket {
     /// Connects and shakes hands. The server says nothing unasked, so nothing follows the head of its answer.
-    pub async fn open(address: SocketAddr, token: &str) -> Result<Self> {
+    /// `receive_buffer` in bytes, where it is not to be the system's.
+    pub async fn open(
+        address: SocketAddr,
+        token: &str,
+        receive_buffer: Option<u32>,
+    ) -> Result<Self> {
         let request = format!(
             "GET /ws HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
         );
-        let mut stream = TcpStream::connect(address).await?;
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let mut stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
         stream.write_all(request.as_bytes()).await?;
         let mut head = Vec::with_capacity(512);

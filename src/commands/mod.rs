@@ -1,5 +1,6 @@
 //! What the executable can do. Only here, in `main` and in `telemetry` is anything printed.
 
+mod new_epoch;
 #[cfg(feature = "seeded_bugs")]
 mod seeded;
 mod serve;
@@ -7,7 +8,7 @@ mod token;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ServeArgs, StartupError};
+use crate::config::{ServeArgs, StartupError, StorageArgs};
 
 /// A chat server in one file.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ Environment only:
 enum Command {
     /// Print a token, or explain one
     Token(token::TokenArgs),
+    /// Rename the log of a file that was copied back by hand, so that no client takes it for what it knew
+    NewEpoch(StorageArgs),
 }
 
 /// What `main` found outside the command line.
@@ -51,6 +54,7 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
     seeded::arm(&cli.seeded);
     match cli.command {
         Some(Command::Token(args)) => token::run(&args, surroundings),
+        Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
         None => serve::run(cli.serve, surroundings).await,
     }
 }

@@ -56,6 +56,9 @@ pub struct Limits {
     /// Bytes that wait for one slow connection before it is served from the log: 1 MiB is 3,000 messages of a line
     #[arg(long, default_value_t = 1024 * 1024, value_name = "BYTES", hide_short_help = true, value_parser = count(4096, 1024 * MIB))]
     pub outbox_bytes: u32,
+    /// Bytes that the system may hold for one connection besides: what a slow reader is late by, and 10,000 of them cost 2 GB
+    #[arg(long, default_value_t = 192 * 1024, value_name = "BYTES", hide_short_help = true, value_parser = count(4096, 64 * MIB))]
+    pub send_buffer_bytes: u32,
     /// Seconds in which a connection must take something of what waits for it
     #[arg(long, default_value_t = 30, value_name = "SECONDS", hide_short_help = true, value_parser = time(1, DAY_SECONDS))]
     pub stall_seconds: u64,

@@ -9,6 +9,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -35,11 +36,13 @@ pub struct Outbox {
 #[derive(Debug)]
 struct State {
     queue: Queue,
+    /// The peer has made room in a socket that was full, and nobody has asked yet.
+    progress: bool,
     end: Option<End>,
 }
 
 /// How a connection's writing ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// By our close frame, after what is queued.
     Close(CloseCode),
@@ -63,6 +66,7 @@ impl Outbox {
     pub fn new(limit_bytes: usize) -> Self {
         let state = State {
             queue: Queue::new(Cursor::START),
+            progress: false,
             end: None,
         };
         Self {
@@ -237,6 +241,17 @@ impl Outbox {
             }
             self.ready.notified().await;
         }
+    }
+
+    /// The peer has made room in a socket that was full: it is alive, however late it answers a ping that waits behind all
+    /// the rest.
+    pub fn note_progress(&self) {
+        self.lock().progress = true;
+    }
+
+    /// Whether the peer has made room since this was last asked.
+    pub fn made_progress(&self) -> bool {
+        mem::take(&mut self.lock().progress)
     }
 
     /// `bytes` have left.

@@ -87,7 +87,7 @@ impl Serialize for ErrorCode {
 }
 
 /// How a connection ends (RFC 6455 section 7.4; 4000–4999 are ours).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCode {
     /// When: the client closed. Do: nothing.
     Normal = 1000,

@@ -88,6 +88,7 @@ pub(super) fn app(
             frame_bytes: limits.frame_bytes as usize,
             read_buffer_bytes: limits.read_buffer_bytes as usize,
             outbox_bytes: limits.outbox_bytes as usize,
+            send_buffer_bytes: limits.send_buffer_bytes as usize,
             stall: Duration::from_secs(limits.stall_seconds),
             linger: Duration::from_secs(limits.linger_seconds),
         },

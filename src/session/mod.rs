@@ -303,9 +303,9 @@ impl Session {
         }
     }
 
-    /// `listened`: silence counts only while this session reads.
+    /// `listened`: silence counts only while this session reads, and while the peer does not take what was written.
     fn tick(&mut self, listened: bool) -> Result<(), End> {
-        let due = self.timers.tick(listened)?;
+        let due = self.timers.tick(listened && !self.outbox.made_progress())?;
         if due.release {
             self.release();
         }

@@ -4,6 +4,7 @@
 //! judges a session without a socket and the executable after a kill. Ten laws, each a function that returns a sentence.
 
 pub mod gap;
+pub mod report;
 mod resume;
 mod sends;
 mod sight;

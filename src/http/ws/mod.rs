@@ -19,6 +19,7 @@ use axum::{
 use futures_util::{SinkExt as _, Stream, StreamExt as _, future::ready};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -49,6 +50,8 @@ pub struct SocketLimits {
     pub read_buffer_bytes: usize,
     /// What waits for one connection, in bytes.
     pub outbox_bytes: usize,
+    /// What the system holds for one connection, in bytes: asked for, the system may give less.
+    pub send_buffer_bytes: usize,
     /// A peer that takes nothing for so long is too slow.
     pub stall: Duration,
     /// After our close frame, how long the peer's is waited for.
@@ -212,7 +215,11 @@ async fn open(
         tracing::error!("an upgraded connection is no TCP stream");
         return None;
     };
-    let (read, write) = parts.io.into_inner().into_split();
+    let stream = parts.io.into_inner();
+    if let Err(error) = set_socket_send_buffer_size(&stream, limits.send_buffer_bytes) {
+        tracing::debug!(%error, "the send buffer keeps the system's size");
+    }
+    let (read, write) = stream.into_split();
     let outbox = Arc::new(Outbox::new(limits.outbox_bytes));
     let presence = app.hub.connect(identity.user, outbox.clone());
     app.tasks

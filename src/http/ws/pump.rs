@@ -57,6 +57,7 @@ async fn write_all(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // In a box of its own: only a socket that is full pays for its timers.
                 Box::pin(patience.wait(socket, batch, outbox)).await?;
+                outbox.note_progress();
             }
             Err(_) => return Err(End::Finish),
         }

@@ -3,6 +3,7 @@
 //! `FULL` is what makes "acknowledged" mean "survives a power cut": WAL syncs after every commit only then
 //! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see `writer.rs`.
 
+mod epoch;
 mod inbox;
 mod job;
 mod lock;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use epoch::{NewEpoch, new_epoch};
 pub use lock::{FileLock, companion};
 pub use migrate::SCHEMA_VERSION;
 pub use open::remembered_mode;

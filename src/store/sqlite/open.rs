@@ -13,16 +13,10 @@ use crate::seeded::{self, Bug};
 
 /// The connection for the writer, the lock, and the epoch.
 pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), OpenError> {
-    if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(OpenError::OldSqlite(rusqlite::version()));
-    }
-    let mut lock = FileLock::take(&options.path)?;
+    let (mut connection, lock, version) = take_over(&options.path)?;
     let path = lock.database.clone();
-    judge_header(&path)?;
-    lock.hold_file_itself()?;
     let broken = |source| refine(&path, source);
-    let mut connection = raw_connection(&path).map_err(broken)?;
-    match identify(&connection, &path)? {
+    match version {
         None => create(&mut connection, options).map_err(broken)?,
         Some(version) => {
             let found = mode(&connection).map_err(broken)?;
@@ -38,20 +32,47 @@ pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), 
         }
     }
     enter_wal(&connection).map_err(broken)?;
-    let epoch = connection
-        .query_row("SELECT epoch FROM log", [], |row| row.get(0))
-        .map_err(broken)?;
+    let epoch = epoch(&connection).map_err(broken)?;
+    empty_wal_on_close(&connection).map_err(broken)?;
+    Ok((connection, lock, epoch))
+}
+
+/// Locks the file, making an empty one if there is none, and opens it if it is ours: a connection that has changed nothing
+/// yet, and the schema version, `None` for an empty file.
+pub(super) fn take_over(path: &Path) -> Result<(Connection, FileLock, Option<i32>), OpenError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(OpenError::OldSqlite(rusqlite::version()));
+    }
+    let mut lock = FileLock::take(path)?;
+    let path = lock.database.clone();
+    judge_header(&path)?;
+    lock.hold_file_itself()?;
+    let connection = raw_connection(&path).map_err(|source| refine(&path, source))?;
+    let version = identify(&connection, &path)?;
+    Ok((connection, lock, version))
+}
+
+pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("SELECT epoch FROM log", [], |row| row.get(0))
+}
+
+/// A name that no other log has.
+pub(super) fn random_epoch() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// Undoes what [`raw_connection`] does for a file that may not be ours.
+pub(super) fn empty_wal_on_close(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-        .map_err(broken)?;
-    Ok((connection, lock, epoch))
+        .map(|_| ())
 }
 
 /// The connection that writes, as at start: for a writer that must begin anew after an I/O error.
 pub(super) fn writer_connection(path: &Path) -> rusqlite::Result<Connection> {
     let connection = raw_connection(path)?;
     enter_wal(&connection)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    empty_wal_on_close(&connection)?;
     Ok(connection)
 }
 
@@ -148,7 +169,7 @@ fn identify(connection: &Connection, path: &Path) -> Result<Option<i32>, OpenErr
     Ok(Some(version))
 }
 
-fn refine(path: &Path, source: rusqlite::Error) -> OpenError {
+pub(super) fn refine(path: &Path, source: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign {
@@ -172,7 +193,7 @@ fn refine(path: &Path, source: rusqlite::Error) -> OpenError {
 fn create(connection: &mut Connection, options: &Options) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     transaction.execute_batch(migrate::SCHEMA)?;
-    let epoch = format!("{:016x}", rand::random::<u64>());
+    let epoch = random_epoch();
     transaction.execute(
         "INSERT INTO log (one, epoch, mode) VALUES (1, ?1, ?2)",
         [&epoch, options.mode.as_str()],
@@ -185,7 +206,7 @@ fn create(connection: &mut Connection, options: &Options) -> rusqlite::Result<()
     transaction.commit()
 }
 
-fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     let synchronous = match seeded::has(Bug::SyncNormal) {
         true => "NORMAL",

@@ -42,6 +42,9 @@ pub enum OpenError {
         /// The system's word.
         source: io::Error,
     },
+    /// Nothing there, where something must be.
+    #[error("there is no chat-server database at {0:?}; give the path of one to --db")]
+    Missing(PathBuf),
     /// A folder where a file is meant.
     #[error("--db {0:?} is a folder; give the path of a file in it, such as chat.db")]
     IsFolder(PathBuf),
