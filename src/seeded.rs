@@ -22,7 +22,7 @@ pub enum Bug {
     JoinWithoutListening,
     /// What was published while a page was read is not compared with the page.
     SeamDuplicate,
-    /// A page of the log does not move its reader on.
+    /// The last page of a replay does not move its reader on.
     ReplayKeepsCursor,
     /// A cursor of any other log is taken for one of this log.
     EpochUnchecked,

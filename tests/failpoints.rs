@@ -17,7 +17,7 @@ mod storm;
 use std::process::Command;
 
 use common::binary::built;
-use storm::{Dice, Storm, Weather, ends};
+use storm::{Dice, Storm, Weather, ends, traced};
 
 /// At the first occasion, and at two later ones that a seed decides.
 const RUNS: usize = 3;
@@ -99,60 +99,42 @@ steps! {
     while_the_server_stops: "stopping" of 6;
 }
 
-/// The same command under `strace`, which tampers with one system call on one of the database's files.
-fn traced(storm: &Storm, file: &str, tampering: &str, args: &[&str]) -> Command {
-    let served = storm.command(built(), args);
-    let mut traced = Command::new("strace");
-    // Its own grandchild, so that who is waited for and killed is the server.
-    traced.args(["-D", "-f", "-qqq", "--seccomp-bpf", "-o", "/dev/null"]);
-    let file = storm.folder.path().canonicalize().unwrap().join(file);
-    traced.arg("-P").arg(file).args(["-e", tampering]);
-    traced.arg(served.get_program()).args(served.get_args());
-    for (name, value) in served.get_envs() {
-        match value {
-            Some(value) => traced.env(name, value),
-            None => traced.env_remove(name),
-        };
-    }
-    traced.current_dir(storm.folder.path());
-    traced.stdin(std::process::Stdio::null());
-    traced
-}
-
-/// Whether the process can be traced here.
-fn can_trace() -> bool {
-    let tried = Command::new("strace")
-        .args(["-f", "-qqq", "-o", "/dev/null", "true"])
-        .status();
-    let can = tried.is_ok_and(|status| status.success());
-    if !can {
-        println!("SKIP: no strace here, or it may not trace");
-    }
-    can
+/// The same, with one system call on one of the database's files tampered with.
+fn tampered(storm: &Storm, name: &str, tampering: &str, args: &[&str]) -> Command {
+    let file = storm.folder.path().canonicalize().unwrap().join(name);
+    let how = [
+        "-o",
+        "/dev/null",
+        "-P",
+        file.to_str().unwrap(),
+        "-e",
+        tampering,
+    ];
+    traced::traced(&storm.command(built(), args), &how)
 }
 
 #[tokio::test]
 async fn in_the_middle_of_a_checkpoint() {
-    if !can_trace() {
+    if !traced::can_trace() {
         return;
     }
     // In a log that is written ahead, only a checkpoint writes to the file itself.
     for nth in occasions(rand::random(), 12) {
         let kill = format!("inject=pwrite64:signal=SIGKILL:when={nth}");
-        let second = |storm: &Storm| traced(storm, "chat.db", &kill, &[]);
+        let second = |storm: &Storm| tampered(storm, "chat.db", &kill, &[]);
         lives("checkpoint", nth, second, true).await;
     }
 }
 
 #[tokio::test]
 async fn while_a_reopened_file_is_read_after_a_commit_of_unknown_outcome() {
-    if !can_trace() {
+    if !traced::can_trace() {
         return;
     }
     for nth in occasions(rand::random(), 30) {
         let fail = format!("inject=fsync,fdatasync:error=EIO:when={nth}");
         let second =
-            |storm: &Storm| traced(storm, "chat.db-wal", &fail, &["--abort-at", "reopened"]);
+            |storm: &Storm| tampered(storm, "chat.db-wal", &fail, &["--abort-at", "reopened"]);
         lives("reopened", nth, second, false).await;
     }
 }

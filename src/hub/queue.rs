@@ -221,7 +221,7 @@ impl Queue {
     pub(super) fn finish_page(&mut self, page: Vec<(MessageId, Frame)>, has_more: bool) {
         let (held, missed) = self.stop_reading();
         for (id, frame) in page {
-            if seeded::has(Bug::ReplayKeepsCursor) {
+            if seeded::has(Bug::ReplayKeepsCursor) && !has_more {
                 self.add(frame.into());
             } else if self.own.binary_search(&id).is_ok() {
                 self.position = id.into();

@@ -11,6 +11,7 @@
 
 pub mod image;
 mod talker;
+pub mod traced;
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -40,7 +41,7 @@ use crate::{
     },
     oracle::{
         Case, Era,
-        trace::{Event, Frame, Reply, Request, Trace, Where},
+        trace::{Event, Frame, Reply, Trace, Where},
     },
 };
 use image::Image;
@@ -126,10 +127,16 @@ pub struct Storm {
     news: mpsc::UnboundedReceiver<News>,
     answered: watch::Sender<u64>,
     talkers: JoinSet<()>,
+    stamps: Arc<AtomicU64>,
 }
 
 impl Storm {
     pub fn new(weather: Weather) -> Self {
+        Self::new_in(&std::env::temp_dir(), weather)
+    }
+
+    /// With its files somewhere in `folder`.
+    pub fn new_in(folder: &Path, weather: Weather) -> Self {
         let (sky, _) = watch::channel(Sky::default());
         let (tell, news) = mpsc::unbounded_channel();
         let answered = watch::Sender::new(0);
@@ -146,7 +153,7 @@ impl Storm {
             talkers.spawn(talker.run(sky.subscribe()));
         }
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: tempfile::tempdir_in(folder).unwrap(),
             weather,
             traces: Vec::new(),
             starts: Vec::new(),
@@ -155,6 +162,7 @@ impl Storm {
             news,
             answered,
             talkers,
+            stamps,
         }
     }
 
@@ -256,6 +264,18 @@ impl Storm {
         }
     }
 
+    /// What happens from now on has this stamp or a later one.
+    pub fn now(&self) -> u64 {
+        self.stamps.load(Relaxed)
+    }
+
+    /// What would not have been heard any more, had the whole machine ended at `stamp`.
+    pub fn forget_from(&mut self, stamp: u64) {
+        for trace in &mut self.traces {
+            trace.events.retain(|(at, _)| *at < stamp);
+        }
+    }
+
     /// What a death left in the file system.
     pub fn image(&self) -> Image {
         Image::of(&self.folder.path().join("chat.db"))
@@ -297,7 +317,8 @@ impl Storm {
     }
 }
 
-const SECRET_TEXT: &str = match std::str::from_utf8(SECRET) {
+/// The secret of every server here.
+pub const SECRET_TEXT: &str = match std::str::from_utf8(SECRET) {
     Ok(text) => text,
     Err(_) => panic!("the secret is text"),
 };
@@ -365,6 +386,18 @@ pub fn count(case: &Case) -> Count {
     count
 }
 
+/// The ids that were acknowledged as new at `stamp` or later.
+pub fn acked_from(stamp: u64, traces: &[Trace]) -> impl Iterator<Item = i64> {
+    let events = traces.iter().flat_map(|trace| &trace.events);
+    events.filter_map(move |(at, event)| match event {
+        Event::Heard(Frame::Reply {
+            reply: Reply::Sent(sent),
+            ..
+        }) if *at >= stamp && !sent.duplicate => Some(sent.id),
+        _ => None,
+    })
+}
+
 /// Over all its connections together, each client saw everything from where it first joined, once, in order. `whole`:
 /// up to the end of the log.
 pub fn streams(case: &Case, whole: bool) -> Vec<String> {
@@ -410,14 +443,6 @@ pub fn streams(case: &Case, whole: bool) -> Vec<String> {
         }
     }
     faults
-}
-
-/// Whether this is a send that bears a nonce.
-fn nonce_of(request: &Request) -> Option<&str> {
-    match request {
-        Request::Send { nonce, .. } => nonce.as_deref(),
-        _ => None,
-    }
 }
 
 /// The last life, in which all is mended; what is wrong in the end.

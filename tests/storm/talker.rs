@@ -1,6 +1,7 @@
 //! One client in a storm: talks at its pace, comes back after each death, and remembers everything.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{
         Arc,
@@ -17,7 +18,7 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use super::{Dice, News, Sky, Weather, nonce_of};
+use super::{Dice, News, Sky, Weather};
 use crate::{
     common::token,
     oracle::{
@@ -29,9 +30,13 @@ use crate::{
 
 /// Instead of so many sends, a client once leaves without a word and comes back at once.
 const CUT_ONE_IN: usize = 40;
-/// Of so many sends one is sent twice at once, and after so many answers another text is sent under the same nonce.
+/// Of so many sends one is sent twice at once; after so many, one that was acknowledged a while ago is sent once more;
+/// and after so many, another text under the nonce of such a one.
 const TWICE_ONE_IN: usize = 10;
+const AGAIN_ONE_IN: usize = 10;
 const CHANGED_ONE_IN: usize = 20;
+/// How many acknowledged sends ago.
+const REMEMBERED: usize = 8;
 const DM_ONE_IN: usize = 5;
 
 pub(super) struct Talker {
@@ -45,8 +50,8 @@ pub(super) struct Talker {
     sends: Arc<AtomicUsize>,
     answered: watch::Sender<u64>,
     tell: mpsc::UnboundedSender<News>,
-    /// A send that was acknowledged.
-    acked: Option<Request>,
+    /// Sends that were acknowledged, the newest last.
+    acked: VecDeque<Request>,
     is_in: bool,
 }
 
@@ -76,7 +81,7 @@ impl Talker {
             sends,
             answered,
             tell,
-            acked: None,
+            acked: VecDeque::new(),
             is_in: false,
         }
     }
@@ -218,7 +223,10 @@ impl Talker {
         } = &frame
         {
             self.answered.send_modify(|answered| *answered += 1);
-            self.acked = said(&line.trace, *reference);
+            self.acked.extend(said(&line.trace, *reference));
+            if self.acked.len() > REMEMBERED {
+                self.acked.pop_front();
+            }
         }
         let requests = self.actor.hear(&frame);
         self.note(line, Event::Heard(frame));
@@ -243,23 +251,20 @@ impl Talker {
         if self.dice.one_in(TWICE_ONE_IN) {
             self.say(line, request).await;
         }
-        if self.dice.one_in(CHANGED_ONE_IN) {
-            self.say_something_else(line).await;
+        if self.dice.one_in(AGAIN_ONE_IN)
+            && let Some(request) = self.acked.pop_front()
+        {
+            self.say(line, request).await;
         }
-    }
-
-    /// Another text under a nonce that is known to stand for something.
-    async fn say_something_else(&mut self, line: &mut Line) {
-        let Some(Request::Send { place, nonce, .. }) = self.acked.take() else {
-            return;
-        };
-        let (_, content) = self.content(&place);
-        let request = Request::Send {
-            place,
-            content,
-            nonce,
-        };
-        if nonce_of(&request).is_some() {
+        if self.dice.one_in(CHANGED_ONE_IN)
+            && let Some(Request::Send { place, nonce, .. }) = self.acked.pop_front()
+        {
+            let (_, content) = self.content(&place);
+            let request = Request::Send {
+                place,
+                content,
+                nonce,
+            };
             self.say(line, request).await;
         }
     }
