@@ -177,7 +177,7 @@ mod tests {
             images.borrow_mut().push(image);
         };
         let unfinished = companion(&path, "wal").metadata().unwrap().len();
-        run(&mut connection, &path, 1, &steps, &kill).unwrap();
+        run(&mut connection, &path, 1, &steps, kill).unwrap();
         kill();
         let images = images.into_inner();
         let grown = companion(&images[2], "wal").metadata().unwrap().len();
