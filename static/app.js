@@ -60,6 +60,7 @@ function open(session) {
     setDraft: (conversation, text) => conversations.setDraft(conversation, text),
     retry: (conversation, nonce) => conversations.retry(conversation, nonce),
     discard: (conversation, nonce) => conversations.discard(conversation, nonce),
+    dismissNotice: (conversation) => conversations.dismissNotice(conversation),
     send(conversation, content) {
       messages.follow();
       conversations.send(conversation, content);
@@ -110,7 +111,7 @@ function open(session) {
   chat.on('state', (change) => {
     connection.update(change);
     composer.connection(change.state);
-    if (change.state === 'open') conversations.flush();
+    conversations.connection(change.state === 'open');
     if (change.retryAt) frames.note(`next try in ${Math.round(change.retryAt - Date.now())} ms`);
     else if (change.state !== 'reconnecting') frames.note(change.state);
   });
@@ -122,7 +123,14 @@ function open(session) {
     if (!started) conversations.start();
     started = true;
   });
-  chat.on('reconnected', (missed) => conversations.resumed(missed));
+  chat.on('reconnected', ({ replayed, complete, reason }) => {
+    frames.note(complete ? `resumed, ${replayed} missed` : `not resumed (${reason}): the newest messages follow`);
+    conversations.reconnected();
+  });
+  chat.on('reset', (reset) => {
+    conversations.reset(reset);
+    announce('The history was reloaded.');
+  });
   chat.on('message', hear);
   chat.on('dm', hear);
   chat.on('frame', frames.frame);

@@ -8,7 +8,16 @@
  *     await chat.join('general');
  *     await chat.send('general', 'Hello!'); // resolves once the server has stored it
  *
- * What it does not do: keep messages. After `reconnected`, ask for the history after the last id you have.
+ * What it keeps through cuts and restarts of the server:
+ * - `message` and `dm` carry each message once and in order. After a cut the server replays what was missed; when it
+ *   cannot, `reset` brings the newest messages of every conversation instead, and what is live goes on from there.
+ * - `send` and `dm` wait while there is no connection, and are stored once and in the order of the calls.
+ *
+ * A DM that this client sent is the result of its call, and no `dm` event; one sent by another device of the same
+ * person is an event.
+ *
+ * What it does not do: keep messages, or outlive the page. Whoever shows earlier ones asks for the history. A `reset`
+ * knows the people with whom there were DMs on this client; somebody else's first DM may be among what it skips.
  */
 
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -18,7 +27,18 @@ const BACKOFF_CAP_MS = 30_000;
 const STABLE_AFTER_MS = 10_000;
 const QUIET_MS = 25_000; // the server's own pings are invisible to a script, so silence is probed with a request
 const PONG_TIMEOUT_MS = 10_000;
+const BUSY_WAIT_MS = 1_000; // where the server names no time of its own
+const BUSY_TRIES = 4;
+const OUTBOX_MAX = 1_000; // sends that wait
+const FRAME_MAX_BYTES = 64 * 1024; // a larger frame ends the connection, and again when it is sent again
+const RESUME_ROOMS_MAX = 500;
+const RESUME_NAMES_MAX_BYTES = FRAME_MAX_BYTES - 1_024;
+const RESET_PAGE = 50;
+const GAP_PAGE = 500;
+const GAP_MAX = 1_000; // a larger gap is a reset of that conversation
+const LOADS_AT_ONCE = 8;
 const PERMANENT_REFUSALS = new Set(['forbidden', 'room_not_found', 'invalid_field']);
+const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
 
 /**
  * @typedef {'idle' | 'connecting' | 'open' | 'reconnecting' | 'closed'} State
@@ -35,15 +55,26 @@ const PERMANENT_REFUSALS = new Set(['forbidden', 'room_not_found', 'invalid_fiel
  * @typedef {{code: string, message: string}} Refusal
  * @typedef {{state: StateChange, message: Message, dm: Message, error: ChatError, welcome: Welcome, frame: RawFrame,
  *   close: {code: number, reason: string}, refused: Refusal,
- *   reconnected: {rooms: Joined[], newLog: boolean}}} Events `newLog`: other ids than before; forget what you have
+ *   reconnected: {replayed: number, complete: boolean, reason?: string}, reset: Reset}} Events
+ * @typedef {{reason: string, newLog: boolean, rooms: {room: string, messages: Message[], hasMore: boolean, lastSeq: number}[],
+ *   dms: {with: number, messages: Message[], hasMore: boolean, lastSeq: number}[]}} Reset instead of a replay: forget what
+ *   you have of these conversations, this is their newest page. `reason` is the server's (`too_many`, `ahead`, `behind`,
+ *   `epoch`), a refusal's code, or `gap`. `newLog`: all ids are other ones than before
  * @typedef {{send(text: string): void, close(code?: number): void, onopen: ((event: any) => any) | null,
  *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null}} Socket
  * @typedef {{url?: string, token?: string, getToken?: (ask: {fresh: boolean}) => string | Promise<string>,
  *   WebSocket?: new (url: string, protocols: string[]) => Socket, fetch?: typeof fetch}} Options
  * @typedef {{resolve(frame: any): void, reject(error: ChatError): void, timer: any, nonce?: string}} Pending
+ * @typedef {{type: 'message' | 'dm', fields: {room?: string, to?: number, content: string, nonce: string},
+ *   resolve(receipt: any): void, reject(error: ChatError): void}} Outgoing
+ * @typedef {{key: string, room?: string, peer?: number, joined: boolean, joins: number, apart: boolean, held: boolean,
+ *   seq?: number, id: number, end: number, queue: Message[], own: Map<number, number>}} Talk A room, or the DMs with
+ *   `peer`. All up to `seq` (message `id`) has been delivered or is history; all up to `end` is known to exist; `queue`
+ *   has come and must wait. `own`: ids by `seq` of DMs that we sent. `joins` are under way; `apart`: to be joined by itself;
+ *   `held`: it waits for something
  */
 
-/** An `error` frame, or one of the library's own codes: `disconnected`, `timeout`. */
+/** An `error` frame, or one of the library's own codes: `disconnected`, `timeout`, `outbox_full`, `cancelled`, `missing`. */
 export class ChatError extends Error {
   /** @param {string} code @param {string} message @param {{field?: string, retryAfterMs?: number, nonce?: string}} [more] */
   constructor(code, message, { field, retryAfterMs, nonce } = {}) {
@@ -52,7 +83,7 @@ export class ChatError extends Error {
     this.code = code;
     this.field = field;
     this.retryAfterMs = retryAfterMs;
-    /** Of a send: pass it to the next try, and the server keeps the message once. */
+    /** Of a send: pass it to another try, and the server keeps the message once. */
     this.nonce = nonce;
   }
 }
@@ -61,6 +92,9 @@ export class ChatError extends Error {
 export function newNonce() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
+
+/** @param {string} text */
+const bytesOf = (text) => new TextEncoder().encode(text).length;
 
 /** @param {Options} options */
 export function createChat(options) {
@@ -78,12 +112,18 @@ class Chat {
   #attempt = 0;
   #askedFresh = false;
   #nextRef = 1;
-  #lastId = 0;
-  #epoch = '';
-  /** @type {Set<string>} */ #rooms = new Set();
+  #me = 0;
+  #epoch = ''; // of the log that `#cursor` is a place in; none before the first welcome
+  #cursor = 0;
+  #live = false; // whether what arrives continues what was delivered: not between the handshake and the answer to `resume`
+  /** @type {Message[]} what came before that answer */ #early = [];
+  /** @type {{reason: string, newLog: boolean} | null} a reset that has not been told yet */ #stale = null;
+  /** @type {Map<string, Talk>} */ #talks = new Map();
+  /** @type {Outgoing[]} */ #outbox = [];
+  /** @type {Outgoing | null} */ #sending = null;
   /** @type {Map<unknown, Pending>} */ #pending = new Map();
   /** @type {Map<string, Set<(data: any) => void>>} */ #handlers = new Map();
-  /** @type {Record<'retry' | 'watch' | 'stable', any>} */ #timers = { retry: 0, watch: 0, stable: 0 };
+  /** @type {Record<'retry' | 'watch' | 'stable' | 'pause', any>} */ #timers = { retry: 0, watch: 0, stable: 0, pause: 0 };
 
   /** @param {Options} options */
   constructor(options) {
@@ -93,7 +133,7 @@ class Chat {
   }
 
   get state() { return this.#state; }
-  get rooms() { return [...this.#rooms]; }
+  get rooms() { return this.#joined().map(({ room }) => /** @type {string} */ (room)); }
 
   /**
    * @template {keyof Events} T
@@ -137,31 +177,48 @@ class Chat {
     this.#open();
   }
 
-  /** @param {string} room @returns {Promise<Joined>} */
-  async join(room) {
-    const { data } = await this.#request('join', { room });
-    this.#rooms.add(room);
-    return data;
+  /** What is written after the answer's `lastSeq` arrives as `message`. @param {string} room @returns {Promise<Joined>} */
+  join(room) {
+    const talk = this.#talk({ room });
+    talk.joins += 1;
+    return new Promise((resolve, reject) => this.#ask('join', { room }, ({ data }) => {
+      talk.joins -= 1;
+      resolve(data);
+      this.#entered(talk, data);
+    }, (error) => {
+      talk.joins -= 1;
+      if (talk.joins === 0 && !talk.joined) this.#forget(talk);
+      reject(error);
+    }));
   }
 
   /** @param {string} room @returns {Promise<{room: string, status: 'ok'}>} */
   async leave(room) {
-    this.#rooms.delete(room);
+    this.#talks.delete(`room:${room}`);
     return (await this.#request('leave', { room })).data;
   }
 
   /**
-   * Resolves once the message is stored. After `disconnected` or `timeout` the outcome is unknown: send it again with
-   * the error's `nonce`, and it is the same message.
+   * Resolves once the message is stored, however many connections that takes. Rejects when the server refuses it, or when
+   * the client is closed: after `disconnected` the outcome is unknown, and with the error's `nonce` another try is the
+   * same message.
    * @param {string} room @param {string} content @param {{nonce?: string}} [options] @returns {Promise<Receipt & {room: string}>}
    */
-  async send(room, content, { nonce = newNonce() } = {}) {
-    return (await this.#request('message', { room, content, nonce })).data;
+  send(room, content, { nonce = newNonce() } = {}) {
+    return this.#post('message', { room, content, nonce });
   }
 
   /** Like `send`. @param {number} to @param {string} content @param {{nonce?: string}} [options] @returns {Promise<Receipt & {to: number}>} */
-  async dm(to, content, { nonce = newNonce() } = {}) {
-    return (await this.#request('dm', { to, content, nonce })).data;
+  dm(to, content, { nonce = newNonce() } = {}) {
+    return this.#post('dm', { to, content, nonce });
+  }
+
+  /** Takes back a send that is not on its way at the moment; its promise rejects with `cancelled`. @param {string} nonce @returns {boolean} */
+  cancel(nonce) {
+    const entry = this.#outbox.find(({ fields }) => fields.nonce === nonce);
+    if (!entry || entry === this.#sending) return false;
+    this.#settle(entry, new ChatError('cancelled', 'taken back before it was stored', { nonce }));
+    return true;
   }
 
   /** @param {string} room @param {Page} [page] @returns {Promise<History>} */
@@ -173,6 +230,7 @@ class Chat {
   /** @param {number} userId @param {Page} [page] @returns {Promise<History>} */
   async dmHistory(userId, { limit, before, after } = {}) {
     const { data, hasMore } = await this.#request('dm_history', { with: userId, limit, before, after });
+    this.#talk({ peer: userId }); // one that a reset has to bring
     return { messages: data, hasMore };
   }
 
@@ -218,41 +276,19 @@ class Chat {
       this.#opened = true;
       this.#timers.stable = setTimeout(() => { this.#attempt = 0; this.#askedFresh = false; }, STABLE_AFTER_MS);
       this.#heard();
-      this.#restore();
+      this.#resume();
       this.#setState('open');
     };
     socket.onmessage = ({ data }) => this.#receive(String(data));
     socket.onclose = ({ code, reason }) => this.#ended(code, reason);
   }
 
-  /**
-   * The first requests of every connection: who am I, then every room again. This is the one place that brings a new
-   * connection to where the last one was; what was missed in between is asked for by whoever hears `reconnected`.
-   */
-  async #restore() {
-    const before = this.#epoch;
-    const hello = this.hello(); // first on the wire: nothing else may arrive before the welcome
-    const joins = [...this.#rooms].map((room) => this.join(room).catch((error) => this.#notRejoined(room, error)));
-    try {
-      const [welcome, ...joined] = await Promise.all([hello, ...joins]);
-      if (!before) return;
-      this.#emit('reconnected', { rooms: joined.flatMap((ack) => ack ?? []), newLog: welcome.epoch !== before });
-    } catch (error) {
-      if (error instanceof ChatError && error.code === 'timeout') this.#drop('no answer to hello');
-    }
-  }
-
-  /** @param {string} room @param {ChatError} error */
-  #notRejoined(room, error) {
-    if (error.code === 'disconnected') throw error;
-    if (PERMANENT_REFUSALS.has(error.code)) this.#rooms.delete(room);
-    this.#emit('error', error);
-  }
-
   /** @param {number} code @param {string} reason */
   async #ended(code, reason) {
     const opened = this.#opened;
+    const sending = this.#sending;
     const turn = this.#letGo();
+    if (code === 1009 && sending) this.#settle(sending, new ChatError('too_large', 'the connection does not take a frame of this size', sending.fields));
     this.#emit('close', { code, reason });
     if (turn !== this.#turn) return;
     if (code === 4403) return this.#refuse({ code: 'forbidden', message: reason || 'removed by a moderator' });
@@ -328,6 +364,7 @@ class Chat {
 
   #stop() {
     this.#letGo();
+    for (const { reject, fields } of this.#outbox.splice(0)) reject(new ChatError('disconnected', 'closed before the answer', fields));
     globalThis.removeEventListener?.('online', this.#wake);
     globalThis.document?.removeEventListener('visibilitychange', this.#wake);
   }
@@ -336,26 +373,344 @@ class Chat {
   #letGo() {
     if (this.#socket) this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket = null;
-    this.#opened = false;
-    for (const name of /** @type {const} */ (['retry', 'watch', 'stable'])) this.#clear(name);
+    this.#opened = this.#live = false;
+    this.#sending = null;
+    this.#early = [];
+    for (const name of /** @type {const} */ (['retry', 'watch', 'stable', 'pause'])) this.#clear(name);
     for (const ref of [...this.#pending.keys()]) this.#fail(ref, 'disconnected', 'the connection ended before the answer');
     return ++this.#turn;
+  }
+
+  // Where the last connection ended, and how the next one goes on from there.
+
+  /**
+   * The first requests of every connection: what did I miss, who am I, and then what waits to be sent. `resume` leads,
+   * since nothing is pushed before the first request is handled: a DM that came before it would be ahead of the replay.
+   */
+  #resume() {
+    /** @type {ChatError | null} */ let refusal = null;
+    if (this.#epoch) {
+      const request = { after: this.#cursor, rooms: this.#resumable(), epoch: this.#epoch };
+      this.#ask('resume', request, ({ data }) => this.#resumed(data), (error) => {
+        if (error.code === 'timeout') this.#unanswered(error);
+        else refusal = error;
+      });
+    }
+    this.#ask('hello', {}, ({ data }) => {
+      if (!refusal) return;
+      // No replay from this server, or not now: every room by itself, and the histories.
+      this.#emit('error', refusal);
+      for (const talk of this.#joined()) talk.apart = true;
+      this.#resumed({ ...data, replayed: 0, complete: false, reason: refusal.code });
+    }, (error) => { if (!this.#live) this.#unanswered(error); });
+    this.#pump();
+  }
+
+  /** @param {ChatError} error */
+  #unanswered(error) {
+    if (error.code !== 'disconnected') this.#drop(`no way in: ${error.message}`);
+  }
+
+  /** The rooms that one `resume` carries; the others are joined by themselves. */
+  #resumable() {
+    let left = RESUME_NAMES_MAX_BYTES;
+    const rooms = [];
+    for (const talk of this.#joined()) {
+      const room = /** @type {string} */ (talk.room);
+      if (!talk.apart) left -= bytesOf(JSON.stringify(room)) + 1;
+      if (left < 0 || rooms.length === RESUME_ROOMS_MAX) talk.apart = true;
+      if (!talk.apart) rooms.push(room);
+    }
+    return rooms;
+  }
+
+  /** @param {{epoch: string, lastId: number, replayed: number, complete: boolean, reason?: string, refused?: {room: string, code: string}[]}} ack */
+  #resumed({ epoch, lastId, replayed, complete, reason, refused = [] }) {
+    const turn = this.#turn;
+    const newLog = epoch !== this.#epoch;
+    this.#epoch = epoch;
+    if (newLog) for (const talk of this.#talks.values()) Object.assign(talk, { seq: undefined, id: 0, end: 0, queue: [], own: new Map() });
+    // A DM that came in between would be ahead of the replay.
+    for (const message of this.#early.splice(0)) {
+      this.#talkOf(message);
+      if (complete) [complete, reason] = [false, 'behind'];
+    }
+    if (!complete || newLog) {
+      this.#cursor = lastId;
+      this.#stale = { reason: reason ?? 'epoch', newLog: newLog || Boolean(this.#stale?.newLog) };
+    }
+    this.#live = true;
+    this.#emit('reconnected', { replayed, complete, ...(reason && { reason }) });
+    for (const { room, code } of refused) this.#notJoined(this.#talks.get(`room:${room}`), new ChatError(code, `${room}: ${code}`));
+    if (turn !== this.#turn) return;
+    for (const talk of this.#joined()) if (talk.apart) this.#rejoin(talk);
+    if (this.#stale) this.#reload();
+    else this.#drainAll();
+  }
+
+  /** @param {Talk} talk @param {Joined} ack */
+  #entered(talk, { lastSeq, lastId }) {
+    if (talk.apart) talk.end = Math.max(talk.end, lastSeq);
+    if (talk.seq === undefined) Object.assign(talk, { seq: lastSeq, id: lastId });
+    talk.apart = false;
+    if (talk.joined) return this.#drain(talk);
+    Object.assign(talk, { joined: true, held: true });
+    queueMicrotask(() => { // after whoever waits for `join` has heard of it
+      talk.held = false;
+      this.#drain(talk);
+    });
+  }
+
+  /** @param {Talk | undefined} talk @param {ChatError} error */
+  #notJoined(talk, error) {
+    if (!talk || error.code === 'disconnected') return;
+    talk.apart = true;
+    if (PERMANENT_REFUSALS.has(error.code)) this.#forget(talk);
+    this.#emit('error', error);
+  }
+
+  /** A room that the replay did not bring: joined by itself, its gap is filled from the history. @param {Talk} talk */
+  async #rejoin(talk) {
+    try {
+      const { data } = await this.#patiently(() => this.#request('join', { room: talk.room }));
+      this.#entered(talk, data);
+    } catch (error) {
+      this.#notJoined(talk, /** @type {ChatError} */ (error));
+    }
+  }
+
+  /** Instead of a replay: the newest page of everything. A cut leaves it to the next connection. */
+  async #reload() {
+    const turn = this.#turn;
+    const talks = [...this.#talks.values()].filter(({ joined, peer }) => joined || peer !== undefined);
+    /** @type {Map<Talk, History>} */ const pages = new Map();
+    while (talks.length > 0) {
+      await Promise.all(talks.splice(0, LOADS_AT_ONCE).map(async (talk) => {
+        try {
+          pages.set(talk, await this.#page(talk, { limit: RESET_PAGE }));
+        } catch (error) {
+          if (/** @type {ChatError} */ (error).code !== 'disconnected') this.#emit('error', /** @type {ChatError} */ (error));
+        }
+      }));
+      if (turn !== this.#turn) return;
+    }
+    const stale = /** @type {{reason: string, newLog: boolean}} */ (this.#stale);
+    this.#stale = null;
+    this.#restart(stale, pages);
+    this.#drainAll();
+  }
+
+  /** Lets these conversations go on from these pages. @param {{reason: string, newLog: boolean}} why @param {Map<Talk, History>} pages */
+  #restart(why, pages) {
+    /** @type {Reset} */ const reset = { ...why, rooms: [], dms: [] };
+    for (const [talk, { messages, hasMore }] of pages) {
+      if (this.#talks.get(talk.key) !== talk) continue;
+      const { seq: lastSeq = 0, id = 0 } = messages.at(-1) ?? {};
+      Object.assign(talk, { seq: lastSeq, id });
+      this.#stepOver(talk);
+      if (talk.room === undefined) reset.dms.push({ with: /** @type {number} */ (talk.peer), messages, hasMore, lastSeq });
+      else reset.rooms.push({ room: talk.room, messages, hasMore, lastSeq });
+    }
+    this.#emit('reset', reset);
+  }
+
+  // Delivery: each message once, in the order of its conversation.
+
+  #joined() { return [...this.#talks.values()].filter(({ joined }) => joined); }
+
+  /** @param {{room?: string, peer?: number}} place @returns {Talk} */
+  #talk({ room, peer }) {
+    const key = room === undefined ? `dm:${peer}` : `room:${room}`;
+    let talk = this.#talks.get(key);
+    if (!talk) {
+      talk = { key, room, peer, joined: false, joins: 0, apart: false, held: false, id: 0, end: 0, queue: [], own: new Map() };
+      this.#talks.set(key, talk);
+    }
+    return talk;
+  }
+
+  /** @param {Message} message @returns {Talk | undefined} none for a room that was left */
+  #talkOf({ room, fromUser, to }) {
+    return room === undefined ? this.#talk({ peer: fromUser === this.#me ? to : fromUser }) : this.#talks.get(`room:${room}`);
+  }
+
+  /** @param {Talk} talk */
+  #forget(talk) {
+    if (this.#talks.get(talk.key) === talk) this.#talks.delete(talk.key);
+  }
+
+  /** @param {Message} message */
+  #arrive(message) {
+    if (!this.#live) return void this.#early.push(message);
+    this.#cursor = Math.max(this.#cursor, message.id);
+    const talk = this.#talkOf(message);
+    talk?.queue.push(message);
+    if (talk) this.#drain(talk);
+  }
+
+  #drainAll() {
+    for (const talk of [...this.#talks.values()]) this.#drain(talk);
+  }
+
+  /** Delivers what has come, as far as nothing is missing before it. @param {Talk} talk */
+  #drain(talk) {
+    talk.queue.sort((a, b) => a.seq - b.seq);
+    while (this.#live && !this.#stale && !talk.held && (talk.joined || talk.room === undefined)) {
+      const next = talk.queue[0];
+      const until = next ? next.seq - 1 : talk.end;
+      if (talk.seq !== undefined && talk.seq < until) {
+        // Our own DM makes such a gap for as long as its receipt is on the way: it has no echo.
+        const explained = talk.peer !== undefined && talk.peer === this.#sending?.fields.to;
+        if (!explained) this.#fill(talk, until);
+        return;
+      }
+      if (!next) return;
+      talk.queue.shift();
+      this.#deliver(talk, next);
+    }
+  }
+
+  /** @param {Talk} talk @param {Message} message */
+  #deliver(talk, message) {
+    const { seq, id, nonce, fromUser } = message;
+    if (talk.seq !== undefined && seq <= talk.seq) return;
+    const receipted = talk.room === undefined && fromUser === this.#me
+      && (talk.own.has(seq) || this.#outbox.some(({ fields }) => fields.nonce === nonce));
+    Object.assign(talk, { seq, id });
+    this.#stepOver(talk);
+    if (!receipted) this.#emit(talk.room === undefined ? 'dm' : 'message', message);
+  }
+
+  /** Our own DMs are known by their receipts. @param {Talk} talk */
+  #stepOver(talk) {
+    if (talk.seq === undefined) return;
+    for (const [seq, id] of [...talk.own].sort(([a], [b]) => a - b)) {
+      if (seq === talk.seq + 1) Object.assign(talk, { seq, id });
+      if (seq <= talk.seq) talk.own.delete(seq);
+    }
+  }
+
+  /** Asks the history for what is missing up to `until`. @param {Talk} talk @param {number} until */
+  async #fill(talk, until) {
+    const turn = this.#turn;
+    const over = () => turn !== this.#turn || this.#talks.get(talk.key) !== talk;
+    talk.held = true;
+    try {
+      if (until - Number(talk.seq) > GAP_MAX) {
+        const page = await this.#page(talk, { limit: RESET_PAGE });
+        if (!over()) this.#restart({ reason: 'gap', newLog: false }, new Map([[talk, page]]));
+        return;
+      }
+      let whole = true;
+      for (let more = true; more && Number(talk.seq) < until;) {
+        const { messages, hasMore } = await this.#page(talk, { limit: GAP_PAGE, after: talk.id });
+        for (const message of messages) {
+          if (over()) return;
+          whole &&= message.seq <= Number(talk.seq) + 1;
+          this.#deliver(talk, message);
+        }
+        more = hasMore && messages.length > 0;
+      }
+      if (over()) return;
+      whole &&= Number(talk.seq) >= until;
+      talk.seq = Math.max(Number(talk.seq), until); // asking once more would bring the same answer
+      if (!whole) this.#emit('error', new ChatError('missing', `${talk.key}: the history lacks messages before number ${until + 1}`));
+    } catch (error) {
+      if (over() || /** @type {ChatError} */ (error).code === 'disconnected') return; // the next connection asks again
+      talk.seq = until;
+      this.#emit('error', /** @type {ChatError} */ (error));
+    } finally {
+      talk.held = false;
+      this.#drain(talk);
+    }
+  }
+
+  /** @param {Talk} talk @param {Page} page @returns {Promise<History>} */
+  #page({ room, peer }, page) {
+    return this.#patiently(() => (room === undefined ? this.dmHistory(/** @type {number} */ (peer), page) : this.roomHistory(room, page)));
+  }
+
+  /** Asks again when the server was too busy; a server that says nothing is given up. @template T @param {() => Promise<T>} ask @returns {Promise<T>} */
+  async #patiently(ask) {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await ask();
+      } catch (thrown) {
+        const error = /** @type {ChatError} */ (thrown);
+        if (error.code === 'timeout') {
+          this.#drop(error.message);
+          throw new ChatError('disconnected', error.message);
+        }
+        if (!BUSY_REFUSALS.has(error.code) || tries === BUSY_TRIES) throw error;
+        await new Promise((resolve) => { setTimeout(resolve, error.retryAfterMs ?? BUSY_WAIT_MS * tries); });
+      }
+    }
+  }
+
+  // The outbox.
+
+  /** @param {Outgoing['type']} type @param {Outgoing['fields']} fields @returns {Promise<any>} */
+  #post(type, fields) {
+    return new Promise((resolve, reject) => {
+      /** @param {string} code @param {string} message */
+      const refuse = (code, message) => reject(new ChatError(code, message, { nonce: fields.nonce }));
+      if (this.#state === 'closed') return refuse('disconnected', 'closed');
+      if (this.#outbox.length >= OUTBOX_MAX) return refuse('outbox_full', `${OUTBOX_MAX} messages wait to be sent already`);
+      // Neither could ever be answered, and what waits behind it would wait for ever.
+      if (/\p{Surrogate}/u.test(fields.content)) return refuse('invalid_field', 'content has half of a surrogate pair');
+      if (bytesOf(JSON.stringify(fields)) > FRAME_MAX_BYTES - 128) return refuse('too_large', 'content does not fit into a frame');
+      this.#outbox.push({ type, fields, resolve, reject });
+      this.#pump();
+    });
+  }
+
+  /** One at a time: whatever is refused or cut off, nothing newer has overtaken it. */
+  #pump() {
+    const [first] = this.#outbox;
+    if (!first || this.#sending || this.#timers.pause || !this.#opened) return;
+    this.#sending = first;
+    this.#ask(first.type, first.fields, ({ data }) => this.#settle(first, null, data), (error) => {
+      this.#sending = null;
+      if (error.code === 'disconnected') return; // the next connection sends it again
+      if (error.code === 'timeout') return this.#drop('no answer to a send');
+      if (error.code !== 'rate_limited') return this.#settle(first, error);
+      this.#timers.pause = setTimeout(() => { this.#clear('pause'); this.#pump(); }, error.retryAfterMs ?? BUSY_WAIT_MS);
+    });
+  }
+
+  /** @param {Outgoing} entry @param {ChatError | null} error @param {any} [receipt] */
+  #settle(entry, error, receipt) {
+    this.#outbox.splice(this.#outbox.indexOf(entry), 1);
+    if (this.#sending === entry) this.#sending = null;
+    if (error) entry.reject(error);
+    else entry.resolve(receipt);
+    if (entry.type === 'dm' && !error) {
+      const talk = this.#talk({ peer: entry.fields.to });
+      if (talk.seq === undefined || receipt.seq > talk.seq) talk.own.set(receipt.seq, receipt.id);
+      this.#stepOver(talk);
+    }
+    const talk = this.#talks.get(`dm:${entry.fields.to}`);
+    if (talk) this.#drain(talk);
+    this.#pump();
   }
 
   // Frames.
 
   /** @param {string} type @param {Record<string, unknown>} [fields] @returns {Promise<any>} the reply frame */
   #request(type, fields = {}) {
+    return new Promise((resolve, reject) => this.#ask(type, fields, resolve, reject));
+  }
+
+  /** Calls back while the reply is being taken in, before the frame that follows it. @param {string} type @param {Record<string, unknown>} fields @param {(frame: any) => void} resolve @param {(error: ChatError) => void} reject */
+  #ask(type, fields, resolve, reject) {
     const nonce = /** @type {string | undefined} */ (fields.nonce);
     const socket = this.#socket;
-    if (!socket || !this.#opened) return Promise.reject(new ChatError('disconnected', 'not connected', { nonce }));
+    if (!socket || !this.#opened) return reject(new ChatError('disconnected', 'not connected', { nonce }));
     const ref = this.#nextRef++;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#fail(ref, 'timeout', 'no answer within 15 s'), REQUEST_TIMEOUT_MS);
-      this.#pending.set(ref, { resolve, reject, timer, nonce });
-      socket.send(JSON.stringify({ type, ...fields, ref }));
-      this.#raw('out', () => JSON.stringify({ type, ...fields, ...(type === 'auth' && { token: '(hidden)' }), ref }));
-    });
+    const timer = setTimeout(() => this.#fail(ref, 'timeout', 'no answer within 15 s'), REQUEST_TIMEOUT_MS);
+    this.#pending.set(ref, { resolve, reject, timer, nonce });
+    socket.send(JSON.stringify({ type, ...fields, ref }));
+    this.#raw('out', () => JSON.stringify({ type, ...fields, ...(type === 'auth' && { token: '(hidden)' }), ref }));
   }
 
   /** @param {string} text */
@@ -364,23 +719,18 @@ class Chat {
     this.#raw('in', () => text);
     const frame = JSON.parse(text);
     if (frame.type === 'welcome') this.#welcome(frame.data);
-    if (frame.type === 'message' || frame.type === 'dm') this.#deliver(frame.type, frame.data);
+    if (frame.type === 'message' || frame.type === 'dm') this.#arrive(frame.data);
     if (frame.type === 'error') this.#failed(frame);
     else this.#take(frame.ref)?.resolve(frame);
   }
 
-  /** @param {Welcome} welcome */
+  /** The first one says where the log stands, so that a resume is possible before any message. @param {Welcome} welcome */
   #welcome(welcome) {
-    if (welcome.epoch !== this.#epoch) this.#lastId = 0;
-    this.#epoch = welcome.epoch;
+    this.#me = welcome.userId;
+    const first = !this.#epoch;
+    if (first) [this.#epoch, this.#cursor, this.#live] = [welcome.epoch, welcome.lastId, true];
     this.#emit('welcome', welcome);
-  }
-
-  /** @param {'message' | 'dm'} type @param {Message} message */
-  #deliver(type, message) {
-    if (message.id <= this.#lastId) return;
-    this.#lastId = message.id;
-    this.#emit(type, message);
+    if (first) for (const message of this.#early.splice(0)) this.#arrive(message);
   }
 
   /** @param {any} frame */
@@ -422,7 +772,7 @@ class Chat {
     return promise;
   }
 
-  /** @param {'retry' | 'watch' | 'stable'} name */
+  /** @param {'retry' | 'watch' | 'stable' | 'pause'} name */
   #clear(name) {
     clearTimeout(this.#timers[name]);
     this.#timers[name] = 0;
@@ -438,7 +788,7 @@ class Chat {
   #raw(direction, content) {
     if (!this.#handlers.get('frame')?.size) return;
     const text = content();
-    this.#emit('frame', { direction, text, at: Date.now(), bytes: new TextEncoder().encode(text).length });
+    this.#emit('frame', { direction, text, at: Date.now(), bytes: bytesOf(text) });
   }
 
   /** A handler that throws must not stop the connection. @template {keyof Events} T @param {T} type @param {Events[T]} data */

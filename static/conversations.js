@@ -1,19 +1,27 @@
 /**
  * The rooms and direct messages of the person who is signed in: what is in them, what is unread, what is on its way.
  * It speaks to the chat client and to the session's memory, and knows nothing of the page; `changed` tells whoever draws.
+ * That every message comes once and in order, and every send is stored once, is the client's work.
  */
 
 import { newNonce } from './chat-client.js';
 import { Timeline } from './timeline.js';
 
 const PAGE = 50;
-const CATCH_UP = 500;
+
+/** Why the newest messages came instead of those that were missed, in words. */
+const RESET_REASONS = {
+  too_many: 'too much was missed',
+  epoch: 'the server has another history than before',
+  ahead: 'the server has a shorter history than before',
+};
 
 /**
  * @typedef {{key: string, kind: 'room' | 'dm', room: string, peer: number, name: string, timeline: Timeline,
  *   status: 'new' | 'loading' | 'ready' | 'failed', reason: string, hasMore: boolean, loadingEarlier: boolean,
- *   lastSeq: number, newSince: number, readingBack: boolean}} Conversation `newSince`: the `seq` up to which all was
- *   read when it was opened; `readingBack`: what is on the screen is old, so it must not be let go
+ *   lastSeq: number, newSince: number, readingBack: boolean, notice: string}} Conversation `newSince`: the `seq` up to
+ *   which all was read when it was opened; `readingBack`: what is on the screen is old, so it must not be let go;
+ *   `notice`: what there is to say about what comes before the first message
  */
 
 export class Conversations {
@@ -56,27 +64,47 @@ export class Conversations {
   async start() {
     await Promise.all(this.list.map((conversation) => (conversation.kind === 'room'
       ? this.#joinKnown(conversation)
-      : this.#catchUp(conversation))));
+      : this.#peek(conversation))));
     if (this.active) await this.load(this.active);
   }
 
-  /** A later connection: fill in what was missed, in every conversation. */
-  async resumed({ rooms, newLog }) {
-    if (newLog) this.#forgetMessages();
-    for (const joined of rooms) this.#seen(this.#all.get(`room:${joined.room}`), joined.lastSeq);
+  /** A later connection: what the last one left undone. The client itself brings what was missed. */
+  async reconnected() {
     const missing = this.list.filter(({ kind, room }) => kind === 'room' && !this.#chat.rooms.includes(room));
     await Promise.all(missing.map((conversation) => this.#joinKnown(conversation)));
-    await Promise.all(this.list.map((conversation) => this.#catchUp(conversation)));
+    const unseen = this.list.filter(({ kind, lastSeq }) => kind === 'dm' && lastSeq === 0);
+    await Promise.all(unseen.map((conversation) => this.#peek(conversation)));
     if (this.active) await this.load(this.active);
   }
 
-  /** Sends what the end of the connection left without an answer. The nonce makes that safe. */
-  flush() {
-    for (const conversation of this.#all.values()) {
-      for (const outgoing of conversation.timeline.outgoing) {
-        if (outgoing.status === 'waiting') this.#deliver(conversation, outgoing);
-      }
+  /** The client could not bring everything that was missed: these are the newest messages. */
+  reset({ reason, newLog, rooms, dms }) {
+    if (newLog) this.#session.read = {};
+    const because = RESET_REASONS[reason] ?? 'the connection could not go on where it was';
+    const pages = [...rooms.map((page) => [`room:${page.room}`, page]), ...dms.map((page) => [`dm:${page.with}`, page])];
+    for (const [key, { messages, hasMore, lastSeq }] of pages) {
+      const conversation = this.#all.get(key);
+      if (!conversation) continue;
+      const notice = `History was reloaded: ${because}.${hasMore ? ' Some may be missing above.' : ''}`;
+      conversation.timeline.clear();
+      Object.assign(conversation, { status: 'ready', hasMore, lastSeq, notice });
+      if (newLog) conversation.newSince = -1;
+      this.#merge(conversation, messages);
     }
+    this.#changed();
+  }
+
+  /** What is on its way waits as long as there is no connection. */
+  connection(isOpen) {
+    for (const { timeline } of this.#all.values()) {
+      for (const outgoing of timeline.outgoing) if (outgoing.status !== 'failed') outgoing.status = isOpen ? 'sending' : 'waiting';
+    }
+    this.#changed();
+  }
+
+  dismissNotice(conversation) {
+    conversation.notice = '';
+    this.#changed();
   }
 
   /** Joins a room, making it if need be, and shows it. Throws the server's reason. */
@@ -128,13 +156,14 @@ export class Conversations {
     this.#changed();
     try {
       const { messages, hasMore } = await this.#history(conversation, { limit: PAGE });
+      if (conversation.status !== 'loading') return; // a reset was faster
       conversation.hasMore = hasMore;
       conversation.status = 'ready';
       this.#merge(conversation, messages);
-      if (conversation.timeline.hasHole()) await this.#catchUp(conversation);
     } catch (error) {
-      conversation.status = error.code === 'disconnected' ? 'new' : 'failed';
-      conversation.reason = error.message;
+      if (conversation.status !== 'loading') return;
+      if (error.code === 'disconnected') this.#unload(conversation);
+      else Object.assign(conversation, { status: 'failed', reason: error.message });
     }
     this.#changed();
   }
@@ -146,8 +175,10 @@ export class Conversations {
     this.#changed();
     try {
       const { messages, hasMore } = await this.#history(conversation, { limit: PAGE, before: first.id });
-      conversation.hasMore = hasMore;
-      this.#merge(conversation, messages);
+      if (conversation.timeline.messages[0] === first) {
+        Object.assign(conversation, { hasMore, notice: '' });
+        this.#merge(conversation, messages);
+      }
     } catch {
       // The button is still there.
     }
@@ -155,7 +186,7 @@ export class Conversations {
     this.#changed();
   }
 
-  /** A live message. @returns {Conversation} the conversation it belongs to */
+  /** A live or replayed message. @returns {Conversation} the conversation it belongs to */
   receive(message) {
     const conversation = message.room === undefined ? this.#dmOf(message) : this.#all.get(`room:${message.room}`);
     if (!conversation) return undefined;
@@ -165,14 +196,13 @@ export class Conversations {
     this.#seen(conversation, message.seq);
     if (conversation.status !== 'new') this.#merge(conversation, [message]);
     if (!conversation.readingBack && conversation.timeline.trim()) conversation.hasMore = true;
-    if (conversation.status === 'ready' && conversation.timeline.hasHole()) this.#catchUp(conversation);
     this.#remember();
     this.#changed();
     return conversation;
   }
 
   send(conversation, content) {
-    const outgoing = { nonce: newNonce(), content, at: Date.now(), status: 'sending' };
+    const outgoing = { nonce: newNonce(), content, at: Date.now(), status: 'waiting' };
     conversation.timeline.outgoing.push(outgoing);
     this.#deliver(conversation, outgoing);
   }
@@ -183,13 +213,14 @@ export class Conversations {
   }
 
   discard(conversation, nonce) {
+    this.#chat.cancel(nonce);
     conversation.timeline.outgoing = conversation.timeline.outgoing.filter((outgoing) => outgoing.nonce !== nonce);
     this.#changed();
   }
 
   async #deliver(conversation, outgoing) {
     const { nonce, content } = outgoing;
-    outgoing.status = 'sending';
+    outgoing.status = this.#chat.state === 'open' ? 'sending' : 'waiting';
     this.#changed();
     try {
       const receipt = conversation.kind === 'room'
@@ -198,13 +229,13 @@ export class Conversations {
       conversation.timeline.stored(outgoing, receipt, this.#session.user.username);
       this.#seen(conversation, receipt.seq);
     } catch (error) {
-      outgoing.status = error.code === 'disconnected' ? 'waiting' : 'failed';
-      outgoing.reason = error.message;
+      Object.assign(outgoing, { status: 'failed', reason: error.message });
     }
     this.#changed();
   }
 
   async #joinKnown(conversation) {
+    if (conversation.status === 'ready') this.#unload(conversation); // nobody kept it whole while it was not joined
     try {
       const { lastSeq } = await this.#chat.join(conversation.room);
       this.#session.read[conversation.key] ??= lastSeq;
@@ -217,26 +248,19 @@ export class Conversations {
     this.#changed();
   }
 
-  /** Everything after what is here, or only the count when the conversation has not been opened yet. */
-  async #catchUp(conversation) {
-    const after = conversation.timeline.cursor();
+  /** How much there is in direct messages that have not been opened yet: they have no join to tell it. */
+  async #peek(conversation) {
     try {
-      if (conversation.status === 'new' || !after) {
-        if (conversation.status === 'ready') conversation.status = 'new';
-        if (conversation.kind === 'room') return;
-        const { messages } = await this.#history(conversation, { limit: 1 });
-        for (const message of messages) this.#seen(conversation, message.seq);
-        return;
-      }
-      const { messages, hasMore } = await this.#history(conversation, { limit: CATCH_UP, after });
-      if (!hasMore) return this.#merge(conversation, messages);
-      // Too much was missed to be read from where one was: begin again at the newest.
-      conversation.timeline.clear();
-      conversation.status = 'new';
-      if (conversation === this.active) await this.load(conversation);
+      const { messages } = await this.#history(conversation, { limit: 1 });
+      for (const message of messages) this.#seen(conversation, message.seq);
     } catch {
       // The next connection asks again.
     }
+  }
+
+  #unload(conversation) {
+    conversation.timeline.clear();
+    conversation.status = 'new';
   }
 
   #history(conversation, page) {
@@ -277,18 +301,10 @@ export class Conversations {
     const conversation = {
       key, kind, room, peer, name, timeline: new Timeline(this.#session.user.id),
       status: 'new', reason: '', hasMore: false, loadingEarlier: false, lastSeq: 0,
-      newSince: -1, readingBack: false,
+      newSince: -1, readingBack: false, notice: '',
     };
     this.#all.set(key, conversation);
     return conversation;
-  }
-
-  #forgetMessages() {
-    this.#session.read = {};
-    for (const conversation of this.#all.values()) {
-      conversation.timeline.clear();
-      Object.assign(conversation, { status: 'new', hasMore: false, lastSeq: 0 });
-    }
   }
 
   #saveList() {

@@ -7,7 +7,7 @@ const AT_BOTTOM_PX = 48;
 
 /**
  * @param {{me: {id: number}, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
- *   discard(conversation, nonce: string): void, loadEarlier(conversation): void, load(conversation): void,
+ *   discard(conversation, nonce: string): void, dismissNotice(conversation): void, loadEarlier(conversation): void, load(conversation): void,
  *   read(conversation): void, unread(conversation): number, signal: AbortSignal}} actions
  */
 export function createMessages(actions) {
@@ -104,8 +104,9 @@ function emptyText(conversation) {
 /** What `reconcile` is to draw: days, messages, and our own messages that are not stored yet. */
 function rows(conversation, actions) {
   const items = [];
-  const { timeline, newSince } = conversation;
+  const { timeline, newSince, notice } = conversation;
   let previous = null;
+  if (notice) items.push(noticeRow(conversation, actions));
   for (const message of timeline.messages) {
     const at = new Date(message.timestamp);
     const newDay = !previous || startOfDay(at) !== startOfDay(previous.at);
@@ -126,6 +127,17 @@ function dayRow(at) {
     key: `day:${startOfDay(at)}`,
     version: text,
     build: () => el('li', { class: 'day' }, el('span', {}, text)),
+  };
+}
+
+/** It stays in sight while one reads on: what it speaks of is above everything that is there. */
+function noticeRow(conversation, { dismissNotice }) {
+  const { notice } = conversation;
+  return {
+    key: 'notice',
+    version: notice,
+    build: () => el('li', { class: 'history-notice' }, el('span', {}, notice),
+      el('button', { class: 'link', type: 'button', onclick: () => dismissNotice(conversation) }, 'Dismiss')),
   };
 }
 

@@ -38,20 +38,6 @@ export class Timeline {
     this.merge([{ id, seq, timestamp, nonce, content, username, fromUser: this.#me }]);
   }
 
-  /**
-   * The id up to which nothing is missing. Our own message can be acknowledged before an earlier one of somebody else
-   * has arrived; the sequence number shows the hole.
-   */
-  cursor() {
-    const { messages } = this;
-    const end = messages.findIndex((message, index) => index > 0 && message.seq !== messages[index - 1].seq + 1);
-    return messages.at(end === -1 ? -1 : end - 1)?.id ?? 0;
-  }
-
-  hasHole() {
-    return this.messages.length > 0 && this.cursor() !== this.messages.at(-1).id;
-  }
-
   /** Lets go of the oldest when a tab has been open for days. @returns {boolean} whether there was something to let go */
   trim() {
     if (this.messages.length <= TRIM_AT) return false;

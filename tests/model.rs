@@ -1,7 +1,8 @@
 //! Any script, played by careful and careless clients, ends with every promise kept.
 //!
 //! The server without sockets, over a log in memory, on one thread and with a clock that stands: thousands of scripts in
-//! the time of a few with sockets.
+//! the time of a few with sockets. A smaller number runs over SQLite. A script that fails is shrunk, and printed with the
+//! command that repeats the run; what breaks once is kept in `model.regressions` and played first from then on.
 #![allow(
     dead_code,
     reason = "each test program uses its own part of the vocabulary"
@@ -11,63 +12,148 @@ mod common;
 mod oracle;
 mod play;
 
+use std::cell::{Cell, RefCell};
+
+use oracle::{Case, report::report};
 use play::{
     core::SMALL,
+    link::World,
     memory::MemoryWorld,
     player::Player,
     script::{Op, scripts},
+    sqlite::SqliteWorld,
+    tally::{MUST_HAPPEN, Tally},
 };
 use proptest::{
     prelude::*,
-    test_runner::{Config, TestError, TestRunner},
+    test_runner::{
+        Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
+    },
 };
 
-fn one_thread() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
+/// Most steps of a script.
+const STEPS: usize = 60;
+/// Between the yield points of tasks chance decides, so a script that failed is played so often while it is shrunk.
+const TRIES_WHEN_SHRINKING: usize = 10;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
-/// Plays a script; the report of what it broke.
-fn play(seed: u64, ops: &[Op]) -> Result<(), String> {
-    let case = one_thread().block_on(async {
-        let player = Player::new(MemoryWorld::new(seed).await, SMALL.resume_max as usize).await;
-        player.play(ops).await.0
-    });
-    let violations = oracle::violations(&case);
-    match violations.is_empty() {
-        true => Ok(()),
-        false => Err(oracle::report::report(&case, &violations)),
-    }
-}
-
-#[test]
-fn over_a_log_in_memory() {
-    let cases = std::env::var("CASES")
-        .ok()
-        .and_then(|c| c.parse().ok())
-        .unwrap_or(200);
-    let mut runner = TestRunner::new(Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 3000,
+/// Draws `cases` scripts and gives each to `play`, which says what it broke.
+fn draw(
+    name: &str,
+    half: u8,
+    cases: u64,
+    play: impl Fn(u64, &[Op]) -> Result<(), String>,
+) -> Result<(), String> {
+    let cases = setting("MODEL_CASES").unwrap_or(cases);
+    let seed = setting("MODEL_SEED").unwrap_or(20_260_115);
+    let mut bytes = [half; 16];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let corpus = FileFailurePersistence::Direct("tests/model.regressions");
+    let config = Config {
+        cases: u32::try_from(cases).unwrap(),
+        failure_persistence: Some(Box::new(corpus)),
+        max_shrink_iters: 3_000,
         ..Config::default()
-    });
-    let begun = std::time::Instant::now();
-    let failed = std::cell::Cell::new(false);
-    let result = runner.run(&(any::<u64>(), scripts(60)), |(seed, ops)| {
-        for _ in 0..if failed.get() { 12 } else { 1 } {
-            play(seed, &ops).map_err(|report| {
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
+    let failed = Cell::new(false);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let result = runner.run(&(any::<u64>(), scripts(STEPS)), |(tempo, ops)| {
+        let tries = if failed.get() {
+            TRIES_WHEN_SHRINKING
+        } else {
+            1
+        };
+        for _ in 0..tries {
+            play(tempo, &ops).map_err(|report| {
                 failed.set(true);
                 TestCaseError::fail(report)
             })?;
         }
         Ok(())
     });
-    println!("{:?}", begun.elapsed());
-    if let Err(TestError::Fail(reason, (seed, ops))) = result {
-        panic!("{reason}\nseed {seed}, {ops:?}");
+    match result {
+        Ok(()) => Ok(()),
+        Err(TestError::Fail(reason, (tempo, ops))) => Err(format!(
+            "{reason}\ntempo {tempo}, script {ops:?}\n\nrepeat with: MODEL_SEED={seed} MODEL_CASES={cases} cargo test --test model {name}"
+        )),
+        Err(TestError::Abort(reason)) => Err(reason.to_string()),
     }
+}
+
+async fn play<W: World>(world: W, ops: &[Op]) -> (Case, W) {
+    let player = Player::new(world, SMALL.resume_max as usize).await;
+    player.play(ops).await
+}
+
+fn judge(case: &Case, world: &impl World, tally: &RefCell<Tally>) -> Result<(), String> {
+    let violations = oracle::violations(case);
+    if !violations.is_empty() {
+        return Err(report(case, &violations));
+    }
+    tally.borrow_mut().add(case, world.fell_behind());
+    Ok(())
+}
+
+/// Half of the cases, so that two cores share them.
+fn half_over_memory(name: &str, half: u8) {
+    let cases = if setting("CHAT_FULL").is_some() {
+        50_000
+    } else {
+        5_000
+    };
+    let tally = RefCell::new(Tally::default());
+    let result = draw(name, half, cases, |tempo, ops| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let (case, world) =
+            runtime.block_on(async { play(MemoryWorld::new(tempo).await, ops).await });
+        judge(&case, &world, &tally)
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    let tally = tally.into_inner();
+    println!("{tally}");
+    if cases >= 1_000 && setting("MODEL_CASES").is_none() {
+        assert_eq!(tally.missing(&MUST_HAPPEN), [""; 0], "never happened");
+    }
+}
+
+#[test]
+fn over_a_log_in_memory_first_half() {
+    half_over_memory("over_a_log_in_memory_first_half", 1);
+}
+
+#[test]
+fn over_a_log_in_memory_second_half() {
+    half_over_memory("over_a_log_in_memory_second_half", 2);
+}
+
+#[test]
+fn over_sqlite() {
+    let cases = if setting("CHAT_FULL").is_some() {
+        3_000
+    } else {
+        150
+    };
+    let tally = RefCell::new(Tally::default());
+    let result = draw("over_sqlite", 3, cases, |_, ops| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (case, world) = runtime.block_on(async { play(SqliteWorld::new().await, ops).await });
+        judge(&case, &world, &tally)
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    println!("{}", tally.into_inner());
 }

@@ -2,73 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
-import { createChat } from '../../static/chat-client.js';
-
-/** Lets everything that is already settled run; the clock stands still meanwhile. */
-const settle = () => new Promise((resolve) => setImmediate(resolve));
-
-/** @type {FakeSocket[]} */
-let sockets;
-
-class FakeSocket {
-  sent = [];
-  closed = false;
-
-  constructor(url, protocols) {
-    Object.assign(this, { url, protocols });
-    sockets.push(this);
-  }
-
-  send(text) { this.sent.push(JSON.parse(text)); }
-  close() { this.closed = true; }
-
-  // The server's side.
-  open() { this.onopen?.({}); }
-  end(code = 1006, reason = '') { this.onclose?.({ code, reason }); }
-  say(frame) { this.onmessage?.({ data: JSON.stringify(frame) }); }
-  answer(type, data, more) { this.say({ type: REPLIES[type], data, ref: this.request(type).ref, ...more }); }
-  request(type) { return this.sent.findLast((frame) => frame.type === type); }
-}
-
-const REPLIES = {
-  hello: 'welcome', join: 'join_ack', message: 'message_sent', dm: 'dm_sent', room_history: 'room_history',
-  leave: 'leave_ack', auth: 'auth_ack', ping: 'pong',
-};
-
-const welcome = (epoch = 'e1') => ({ userId: 7, username: 'ann', role: null, server: 'test', epoch, lastId: 0, limits: {} });
-const message = (id) => ({ id, seq: id, fromUser: 1, username: 'bob', content: `m${id}`, timestamp: '2026-01-15T12:00:00.123Z', room: 'general' });
-const last = () => sockets.at(-1);
-const answerWith = (status, body = {}) => async () => ({ status, json: async () => body });
-
-function client(options = {}) {
-  return createChat({ url: 'ws://chat.test/ws', token: 'a.b.c', WebSocket: FakeSocket, fetch: answerWith(200), ...options });
-}
-
-/** A client that is connected and has been welcomed. */
-async function connected(options) {
-  const chat = client(options);
-  const ready = chat.connect();
-  await settle();
-  last().open();
-  last().answer('hello', welcome());
-  await ready;
-  return chat;
-}
-
-async function joined(chat, room = 'general') {
-  const promise = chat.join(room);
-  last().answer('join', { room, status: 'ok', lastId: 0, lastSeq: 0 });
-  return promise;
-}
-
-function record(chat, type) {
-  const seen = [];
-  chat.on(type, (data) => seen.push(data));
-  return seen;
-}
+import { answerWith, client, connected, joined, last, message, record, settle, sockets, welcome } from './fakes.mjs';
 
 beforeEach(() => {
-  sockets = [];
+  sockets.length = 0;
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
 });
 
@@ -96,15 +33,14 @@ test('the states follow the connection', async () => {
 
 test('a request resolves with the data of the reply that carries its ref', async () => {
   const chat = await connected();
-  const first = chat.send('general', 'one');
-  const second = chat.send('general', 'two');
+  const first = chat.join('garden');
+  const second = chat.join('attic');
   const [a, b] = last().sent.slice(-2);
   assert.equal(typeof a.ref, 'number');
-  assert.notEqual(a.nonce, b.nonce);
-  last().say({ type: 'message_sent', data: { id: 2, seq: 2 }, ref: b.ref });
-  last().say({ type: 'message_sent', data: { id: 1, seq: 1 }, ref: a.ref });
-  assert.equal((await first).id, 1);
-  assert.equal((await second).id, 2);
+  last().say({ type: 'join_ack', data: { room: 'attic', status: 'ok', lastId: 2, lastSeq: 2 }, ref: b.ref });
+  last().say({ type: 'join_ack', data: { room: 'garden', status: 'ok', lastId: 2, lastSeq: 1 }, ref: a.ref });
+  assert.equal((await first).lastSeq, 1);
+  assert.equal((await second).lastSeq, 2);
 
   const history = chat.roomHistory('general', { limit: 10, after: 5 });
   assert.deepEqual({ ...last().request('room_history'), ref: 0 }, { type: 'room_history', room: 'general', limit: 10, after: 5, ref: 0 });
@@ -115,30 +51,13 @@ test('a request resolves with the data of the reply that carries its ref', async
 test('an error with a ref rejects its request; one without is an event', async () => {
   const chat = await connected();
   const errors = record(chat, 'error');
-  const promise = chat.dm(99, 'hello');
-  const data = { code: 'rate_limited', message: 'too fast', field: 'to', retryAfterMs: 250 };
-  last().say({ type: 'error', message: 'too fast', data, ref: last().request('dm').ref });
-  await assert.rejects(promise, { name: 'ChatError', code: 'rate_limited', message: 'too fast', field: 'to', retryAfterMs: 250 });
+  const promise = chat.join('garden');
+  const data = { code: 'rate_limited', message: 'too fast', field: 'room', retryAfterMs: 250 };
+  last().refuse('join', data);
+  await assert.rejects(promise, { name: 'ChatError', code: 'rate_limited', message: 'too fast', field: 'room', retryAfterMs: 250 });
   assert.equal(errors.length, 0);
   last().say({ type: 'error', message: 'no JSON', data: { code: 'invalid_json', message: 'no JSON' } });
   assert.equal(errors[0].code, 'invalid_json');
-});
-
-test('a send that loses its connection can be sent again with the same nonce', async () => {
-  const chat = await connected();
-  const lost = chat.send('general', 'hello').catch((error) => error);
-  const { nonce } = last().request('message');
-  last().end();
-  const error = await lost;
-  assert.equal(error.code, 'disconnected');
-  assert.equal(error.nonce, nonce);
-  await assert.rejects(chat.send('general', 'hello', { nonce }), { code: 'disconnected' });
-  mock.timers.tick(500);
-  await settle();
-  last().open();
-  chat.send('general', 'hello', { nonce: error.nonce }).catch(() => {});
-  assert.equal(last().request('message').nonce, nonce);
-  chat.close();
 });
 
 test('a request without an answer is over after 15 s', async () => {
@@ -148,15 +67,6 @@ test('a request without an answer is over after 15 s', async () => {
   last().say({ type: 'pong' });
   mock.timers.tick(1);
   assert.equal((await promise).code, 'timeout');
-  chat.close();
-});
-
-test('live messages come in id order and each once', async () => {
-  const chat = await connected();
-  const seen = record(chat, 'message');
-  for (const id of [1, 2, 2, 1, 3]) last().say({ type: 'message', data: message(id) });
-  last().say({ type: 'dm', data: { ...message(3), room: undefined, to: 7 } });
-  assert.deepEqual(seen.map(({ id }) => id), [1, 2, 3]);
   chat.close();
 });
 
@@ -200,68 +110,6 @@ test('ten quiet seconds on a connection forgive the failures before it', async (
   last().end();
   await settle();
   assert.ok(states.at(-1).retryAt - Date.now() <= 500);
-  chat.close();
-});
-
-test('a new connection says hello, joins every room again, and tells when it is there', async () => {
-  const chat = await connected();
-  await joined(chat, 'general');
-  await joined(chat, 'garden');
-  await joined(chat, 'attic');
-  chat.leave('attic').catch(() => {});
-  const reconnected = record(chat, 'reconnected');
-  last().end();
-  mock.timers.tick(500);
-  await settle();
-  last().open();
-  assert.deepEqual(last().sent.map(({ type, room }) => room ?? type), ['hello', 'general', 'garden']);
-  last().answer('hello', welcome());
-  for (const { room, ref } of last().sent.slice(1)) {
-    assert.equal(reconnected.length, 0);
-    last().say({ type: 'join_ack', data: { room, status: 'ok', lastId: 9, lastSeq: 4 }, ref });
-  }
-  await settle();
-  assert.equal(reconnected.length, 1);
-  assert.equal(reconnected[0].newLog, false);
-  assert.deepEqual(reconnected[0].rooms.map(({ room }) => room), ['general', 'garden']);
-  chat.close();
-});
-
-test('a room that is closed to us meanwhile is an error, and does not hold up the others', async () => {
-  const chat = await connected();
-  await joined(chat, 'general');
-  await joined(chat, 'garden');
-  const errors = record(chat, 'error');
-  const reconnected = record(chat, 'reconnected');
-  last().end();
-  mock.timers.tick(500);
-  await settle();
-  last().open();
-  const [, general, garden] = last().sent;
-  last().answer('hello', welcome());
-  last().say({ type: 'error', message: 'no', data: { code: 'forbidden', message: 'no' }, ref: general.ref });
-  last().say({ type: 'join_ack', data: { room: 'garden', status: 'ok', lastId: 0, lastSeq: 0 }, ref: garden.ref });
-  await settle();
-  assert.equal(errors[0].code, 'forbidden');
-  assert.equal(reconnected.length, 1);
-  assert.deepEqual(chat.rooms, ['garden']);
-  chat.close();
-});
-
-test('another epoch is another log: its smaller ids are no repeats', async () => {
-  const chat = await connected();
-  const seen = record(chat, 'message');
-  const reconnected = record(chat, 'reconnected');
-  last().say({ type: 'message', data: message(50) });
-  last().end();
-  mock.timers.tick(500);
-  await settle();
-  last().open();
-  last().answer('hello', welcome('e2'));
-  await settle();
-  last().say({ type: 'message', data: message(3) });
-  assert.equal(reconnected[0].newLog, true);
-  assert.deepEqual(seen.map(({ id }) => id), [50, 3]);
   chat.close();
 });
 
@@ -384,6 +232,7 @@ test('the raw frames show both directions and never a token', async () => {
 test('a handler that throws does not stop the others, and one that is taken off hears nothing more', async (t) => {
   const thrown = [];
   const chat = await connected();
+  await joined(chat);
   const later = t.mock.method(globalThis, 'queueMicrotask', (callback) => {
     try { callback(); } catch (error) { thrown.push(error.message); }
   });

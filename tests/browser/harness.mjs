@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -27,8 +28,9 @@ export class Server {
   #said = '';
   address = '127.0.0.1:0';
 
-  static async start() {
+  static async start(...flags) {
     const server = new Server();
+    server.#flags = flags;
     server.#folder = await mkdtemp(path.join(tmpdir(), 'chat-browser-'));
     await server.run();
     return server;
@@ -91,6 +93,57 @@ export class Server {
   async stop() {
     if (this.#process.exitCode === null && this.#process.signalCode === null) await this.kill();
     await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** A network between browsers and the server, whose connections can be torn. What was under way is lost, in both directions. */
+export class TornNetwork {
+  #listener;
+  #isDown = false;
+  #pairs = new Set();
+
+  static async before(server) {
+    const network = new TornNetwork();
+    network.#listener = net.createServer((near) => network.#connect(near, server));
+    await new Promise((resolve) => network.#listener.listen(0, '127.0.0.1', resolve));
+    return network;
+  }
+
+  get url() { return `http://127.0.0.1:${this.#listener.address().port}/`; }
+
+  #connect(near, server) {
+    near.on('error', () => {}); // of a torn connection, or of a server that is down
+    if (this.#isDown) return near.destroy();
+    const [host, port] = server.address.split(':');
+    const far = net.connect(Number(port), host);
+    far.on('error', () => {});
+    const pair = [near, far];
+    this.#pairs.add(pair);
+    for (const [from, to] of [[near, far], [far, near]]) {
+      from.pipe(to);
+      from.on('close', () => { to.destroy(); this.#pairs.delete(pair); });
+    }
+  }
+
+  /** Tears every connection; the next ones are good. */
+  tear() {
+    for (const [near, far] of this.#pairs) {
+      far.resetAndDestroy();
+      near.resetAndDestroy();
+    }
+  }
+
+  /** Tears every connection, and takes none until `restore`. */
+  cut() {
+    this.#isDown = true;
+    this.tear();
+  }
+
+  restore() { this.#isDown = false; }
+
+  close() {
+    this.tear();
+    this.#listener.close();
   }
 }
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { Person, Server, TornNetwork, launchBrowser } from './harness.mjs';
 
 let browser;
 let server;
@@ -95,6 +95,86 @@ test('after kill -9 and a restart both reconnect by themselves, and the history 
 
   await ann.leave();
   await bob.leave();
+});
+
+/** Somebody whose connection can be cut, and somebody whose connection is good. */
+async function apart(t, own) {
+  const network = await TornNetwork.before(own);
+  t.after(() => network.close());
+  const ann = await (await Person.arrive(browser, network)).asGuest();
+  const bob = await (await Person.arrive(browser, own)).asGuest();
+  const away = async () => {
+    network.cut();
+    await ann.page.locator('#pill[data-state=reconnecting]').waitFor();
+  };
+  const back = async () => {
+    network.restore();
+    await ann.page.evaluate(() => window.dispatchEvent(new Event('online')));
+    await ann.connected();
+  };
+  return { ann, bob, away, back };
+}
+
+test('what was missed while one was away comes with the connection: rooms, and the first DM of a stranger', async (t) => {
+  const { ann, bob, away, back } = await apart(t, server);
+  await ann.page.locator('#dm-id').fill(String(await bob.id()));
+  await ann.page.locator('#dm-id').press('Enter');
+  await ann.write('Mine, and sent before');
+  await ann.stored('Mine, and sent before');
+  const cid = await (await Person.arrive(browser, server)).asGuest();
+
+  await away();
+  await bob.write('While you were away');
+  await bob.stored('While you were away');
+  await cid.page.locator('#dm-id').fill(String(await ann.id()));
+  await cid.page.locator('#dm-id').press('Enter');
+  for (const text of ['We have not met', 'but here I am']) {
+    await cid.write(text);
+    await cid.stored(text);
+  }
+  await ann.write('Sent while away');
+  await ann.page.locator('.outgoing.waiting').waitFor();
+  await ann.write('Thought better of it');
+  await ann.page.locator('.outgoing', { hasText: 'Thought better of it' }).getByRole('button', { name: 'Discard' }).click();
+
+  await back();
+  await ann.stored('Sent while away');
+  assert.deepEqual(await ann.contents(), ['Mine, and sent before', 'Sent while away'], 'what is replayed to its sender shows once');
+  await ann.page.locator('#dms .conversation.unread .badge', { hasText: '2' }).waitFor();
+  await ann.page.locator('#rooms .conversation.unread').waitFor();
+  await ann.page.locator('#dms .conversation.unread').click();
+  await ann.sees('but here I am');
+  assert.deepEqual(await ann.contents(), ['We have not met', 'but here I am']);
+  await ann.openConversation('general');
+  await ann.sees('While you were away');
+  for (const person of [ann, bob, cid]) await person.leave();
+});
+
+test('when too much was missed the newest messages are shown, and that it is so', async (t) => {
+  const own = await Server.start('--resume-max', '10');
+  t.after(() => own.stop());
+  const { ann, bob, away, back } = await apart(t, own);
+  await ann.write('before');
+  await bob.sees('before');
+  await away();
+  for (let number = 1; number <= 60; number += 1) await bob.write(`line ${number}`);
+  await bob.stored('line 60');
+  await back();
+  await ann.sees('line 60');
+  const notice = ann.page.locator('.history-notice', { hasText: 'History was reloaded: too much was missed' });
+  await notice.waitFor();
+  assert.ok(await notice.isVisible());
+  if (process.env.SHOTS) await ann.page.screenshot({ path: `${process.env.SHOTS}/reset.png` });
+  const lines = (from) => Array.from({ length: 61 - from }, (_, index) => `line ${from + index}`);
+  assert.deepEqual(await ann.contents(), lines(11));
+  await bob.write('live again');
+  await ann.sees('live again');
+  await ann.page.locator('#scroller').evaluate((node) => { node.scrollTop = 0; });
+  await ann.page.getByRole('button', { name: 'Load earlier messages' }).click();
+  await ann.sees('before');
+  await notice.waitFor({ state: 'detached' });
+  assert.deepEqual(await ann.contents(), ['before', ...lines(1), 'live again']);
+  for (const person of [ann, bob]) await person.leave();
 });
 
 test('a reload keeps the session, the rooms, the draft, and shows the history', async () => {

@@ -60,6 +60,8 @@ struct KnownUser {
 pub struct Faults {
     is_full: bool,
     is_held: bool,
+    /// So many reads are refused, as by a store that is too busy.
+    refused_reads: usize,
     /// The next commit ends without a known outcome; whether it is stored.
     uncertain: Option<bool>,
 }
@@ -167,6 +169,16 @@ impl Disk {
         self.faults().uncertain = Some(is_stored);
     }
 
+    /// The next `reads` are refused.
+    pub fn refuse_reads(&self, reads: usize) {
+        self.faults().refused_reads = reads;
+    }
+
+    /// How many reads are still going to be refused.
+    pub fn refusals_left(&self) -> usize {
+        self.faults().refused_reads
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap()
     }
@@ -250,6 +262,10 @@ impl MemoryStore {
     /// A look at what is stored, at a moment that is not quite the one of the question.
     async fn look<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
         self.disk.0.tempo.pass().await;
+        if let Some(left) = self.disk.refusals_left().checked_sub(1) {
+            self.disk.refuse_reads(left);
+            return Err(StoreError::Unavailable("too busy"));
+        }
         let result = look(&self.disk.state());
         self.disk.0.tempo.pass().await;
         Ok(result)

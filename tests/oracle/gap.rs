@@ -3,15 +3,15 @@
 //! One walk over a trace keeps, for each room and for the DMs, from where on everything must come. A subscription ends
 //! when it is left or told otherwise; then everything up to what the connection had seen by then is due.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    Case, Era, Verdict, must,
+    Era, Facts, Verdict, must,
     trace::{Event, Frame, Reply, Request, Resumed, Row, Trace, Where},
     who,
 };
 
-pub(super) fn gap(case: &Case) -> Verdict {
+pub(super) fn gap(case: &Facts<'_>) -> Verdict {
     for trace in &case.traces {
         let mut walk = Walk::new(case.era(trace), trace);
         for (_, event) in &trace.events {
@@ -54,7 +54,7 @@ struct Walk<'a> {
     /// Own DMs are due in these spans.
     replays: Vec<(i64, i64)>,
     /// Ids of the messages that came live.
-    seen: Vec<i64>,
+    seen: BTreeSet<i64>,
     newest: i64,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Walk<'a> {
             rooms: HashMap::new(),
             dms: None,
             replays: Vec::new(),
-            seen: Vec::new(),
+            seen: BTreeSet::new(),
             newest: 0,
         }
     }
@@ -99,7 +99,7 @@ impl<'a> Walk<'a> {
         match event {
             Event::Said(reference, request) => drop(self.asked.insert(*reference, request)),
             Event::Heard(Frame::Live(row)) => {
-                self.seen.push(row.id);
+                self.seen.insert(row.id);
                 self.newest = self.newest.max(row.id);
                 return self.is_due(row);
             }
@@ -206,10 +206,8 @@ impl<'a> Walk<'a> {
     fn excuse(&mut self, room: &str, until: i64) {
         let place = Where::Room(room.into());
         for row in self.era.between(self.rooms[room], until) {
-            if row.place == place
-                && let Err(at) = self.seen.binary_search(&row.id)
-            {
-                self.seen.insert(at, row.id);
+            if row.place == place {
+                self.seen.insert(row.id);
             }
         }
     }
@@ -228,7 +226,7 @@ impl<'a> Walk<'a> {
     }
 
     fn has_seen(&self, id: i64) -> bool {
-        self.seen.binary_search(&id).is_ok()
+        self.seen.contains(&id)
     }
 
     /// Everything that is due by now has come.

@@ -4,6 +4,7 @@
 //! judges a session without a socket and the executable after a kill. Ten laws, each a function that returns a sentence.
 
 pub mod gap;
+mod histories;
 pub mod report;
 mod resume;
 mod sends;
@@ -59,7 +60,7 @@ impl Case {
     }
 
     /// Every attempt to send, with what came of it.
-    fn attempts(&self) -> Vec<Attempt<'_>> {
+    fn all_attempts(&self) -> Vec<Attempt<'_>> {
         let mut attempts = Vec::new();
         for trace in &self.traces {
             let mut answers: HashMap<u64, (u64, &Reply)> = trace
@@ -119,11 +120,25 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// A case, and what more than one law asks of it.
+struct Facts<'a> {
+    case: &'a Case,
+    attempts: Vec<Attempt<'a>>,
+}
+
+impl std::ops::Deref for Facts<'_> {
+    type Target = Case;
+
+    fn deref(&self) -> &Case {
+        self.case
+    }
+}
+
 /// `Err` is a sentence about what is wrong.
 type Verdict = Result<(), String>;
 
 /// The ten laws by name.
-pub const LAWS: [(&str, fn(&Case) -> Verdict); 10] = [
+const LAWS: [(&str, fn(&Facts<'_>) -> Verdict); 10] = [
     ("LOST", sends::lost),
     ("PHANTOM", sight::phantom),
     ("DUP", sends::dup),
@@ -138,7 +153,9 @@ pub const LAWS: [(&str, fn(&Case) -> Verdict); 10] = [
 
 /// Every law that is broken, as a sentence that begins with its name.
 pub fn violations(case: &Case) -> Vec<String> {
-    let judged = LAWS.iter().map(|(name, law)| (name, law(case)));
+    let attempts = case.all_attempts();
+    let facts = Facts { case, attempts };
+    let judged = LAWS.iter().map(|(name, law)| (name, law(&facts)));
     judged
         .filter_map(|(name, verdict)| verdict.err().map(|sentence| format!("{name}: {sentence}")))
         .collect()

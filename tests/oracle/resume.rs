@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Case, Era, Verdict, must,
+    Era, Facts, Verdict, must,
     trace::{Event, Frame, Reply, Request, Resumed, Row, Trace, Where},
     who,
 };
@@ -68,7 +68,7 @@ fn answers(trace: &Trace) -> Vec<Answer<'_>> {
     answers
 }
 
-pub(super) fn resume(case: &Case) -> Verdict {
+pub(super) fn resume(case: &Facts<'_>) -> Verdict {
     for trace in &case.traces {
         for answer in answers(trace) {
             judge(&answer, trace, case.era(trace), case.resume_limit).map_err(|what| {
@@ -149,8 +149,11 @@ fn judge(answer: &Answer<'_>, trace: &Trace, era: &Era, limit: usize) -> Verdict
             Event::Heard(Frame::Live(row)) => must(!is_withheld(row, answer), || {
                 format!("{} came all the same", row.id)
             })?,
-            // Another one may ask for the same messages.
-            Event::Said(_, Request::Resume { .. }) => break,
+            // Another one may replay the same messages.
+            Event::Heard(Frame::Reply {
+                reply: Reply::Resumed(_),
+                ..
+            }) => break,
             _ => {}
         }
     }
@@ -179,7 +182,7 @@ fn is_withheld(row: &Row, answer: &Answer<'_>) -> bool {
 }
 
 /// A position in another log is never honoured, and every answer names the log it speaks of.
-pub(super) fn epoch(case: &Case) -> Verdict {
+pub(super) fn epoch(case: &Facts<'_>) -> Verdict {
     for trace in &case.traces {
         let own = &case.era(trace).epoch;
         for answer in answers(trace) {

@@ -3,15 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Attempt, Case, Verdict, must,
-    trace::{Part, Reply, Request, Where, origin_of},
-    who,
+    Attempt, Facts, Verdict, histories, must,
+    trace::{Where, origin_of},
 };
 
 /// What was acknowledged is there, as it was said and as the acknowledgement has it, and in every history that was
 /// asked for later.
-pub(super) fn lost(case: &Case) -> Verdict {
-    for attempt in case.attempts() {
+pub(super) fn lost(case: &Facts<'_>) -> Verdict {
+    for attempt in &case.attempts {
         let Some(ack) = attempt.ack() else { continue };
         let context = || format!("{:?} acknowledged as {ack:?}", attempt.content);
         let era = case.era(attempt.trace);
@@ -27,129 +26,12 @@ pub(super) fn lost(case: &Case) -> Verdict {
             && ack.nonce.as_deref() == attempt.nonce;
         must(is_it, || format!("{} is stored as {row:?}", context()))?;
     }
-    histories(case)
-}
-
-/// Every history is exactly the part of the conversation that was asked for, as it was at some moment between the
-/// question and the answer.
-fn histories(case: &Case) -> Verdict {
-    let known = known_by(case);
-    for trace in &case.traces {
-        let era = case.era(trace);
-        for (_, answered) in trace.answers() {
-            let (
-                (asked_at, Request::History { place, part, limit }),
-                Reply::History {
-                    place: told,
-                    rows,
-                    has_more,
-                },
-            ) = (answered.asked, answered.reply)
-            else {
-                continue;
-            };
-            let context =
-                |what: &str| format!("{what} in {place:?} {part:?} {limit:?}, of {}", who(trace));
-            must(told == place, || context("a history of another place"))?;
-            let whole: Vec<i64> = era
-                .rows
-                .iter()
-                .filter(|row| row.is_in(trace.user, place))
-                .map(|row| row.id)
-                .collect();
-            // What must be there: known to somebody before the question.
-            let sure = whole
-                .iter()
-                .rev()
-                .find(|id| {
-                    known
-                        .get(&(trace.era, **id))
-                        .is_some_and(|at| *at < asked_at)
-                })
-                .copied()
-                .unwrap_or(0);
-            let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            let is_run = match ids.first().and_then(|id| whole.binary_search(id).ok()) {
-                Some(at) => whole[at..].starts_with(&ids),
-                None => ids.is_empty(),
-            };
-            must(is_run, || {
-                context(&format!("{ids:?} is no run of {whole:?}"))
-            })?;
-            let limit = limit.unwrap_or(50) as usize;
-            must(ids.len() <= limit, || context("more than was asked for"))?;
-            must(!has_more || !ids.is_empty(), || {
-                context("nothing, and more of it")
-            })?;
-            let (first, last) = (ids.first().copied(), ids.last().copied());
-            let in_range: Vec<i64> = match part {
-                Part::Newest => whole.clone(),
-                Part::Before(before) => whole.iter().copied().filter(|id| id < before).collect(),
-                Part::After(after) => whole.iter().copied().filter(|id| id > after).collect(),
-            };
-            let (near, far) = match part {
-                // The old end is exact, the new end is as far as it is known.
-                Part::After(_) => {
-                    let starts_right = first.is_none_or(|first| in_range.first() == Some(&first));
-                    let is_whole =
-                        *has_more || last.unwrap_or(0) >= sure.min(*in_range.last().unwrap_or(&0));
-                    (
-                        starts_right,
-                        is_whole && (!has_more || last != whole.last().copied()),
-                    )
-                }
-                Part::Newest | Part::Before(_) => {
-                    let newest = in_range.iter().rev().find(|id| **id <= sure);
-                    let ends_right = last.unwrap_or(0) >= newest.copied().unwrap_or(0)
-                        && last.is_none_or(|last| in_range.contains(&last));
-                    let has_all = first.is_none_or(|first| *has_more == (in_range[0] < first));
-                    (ends_right, has_all)
-                }
-            };
-            must(near, || {
-                context(&format!(
-                    "{ids:?} begins at the wrong end of {whole:?}, {sure} sure"
-                ))
-            })?;
-            must(far, || {
-                context(&format!(
-                    "{ids:?} with hasMore {has_more} of {whole:?}, {sure} sure"
-                ))
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// When each message was first known to somebody outside the server, by its era and id.
-fn known_by(case: &Case) -> HashMap<(usize, i64), u64> {
-    use super::trace::{Event, Frame};
-    let mut known = HashMap::new();
-    let mut learn = |era: usize, id: i64, at: u64| {
-        let first = known.entry((era, id)).or_insert(at);
-        *first = at.min(*first);
-    };
-    for trace in &case.traces {
-        for (stamp, event) in &trace.events {
-            match event {
-                Event::Heard(Frame::Live(row)) => learn(trace.era, row.id, *stamp),
-                Event::Heard(Frame::Reply { reply, .. }) => match reply {
-                    Reply::Sent(sent) => learn(trace.era, sent.id, *stamp),
-                    Reply::History { rows, .. } => {
-                        rows.iter().for_each(|row| learn(trace.era, row.id, *stamp));
-                    }
-                    _ => {}
-                },
-                _ => {}
-            }
-        }
-    }
-    known
+    histories::exact(case)
 }
 
 /// Of each send there is at most one row; of those with one nonce all acknowledgements agree, and exactly one of them is
 /// the first.
-pub(super) fn dup(case: &Case) -> Verdict {
+pub(super) fn dup(case: &Facts<'_>) -> Verdict {
     for era in &case.eras {
         let (mut sends, mut nonces) = (HashMap::new(), HashMap::new());
         for row in &era.rows {
@@ -166,11 +48,11 @@ pub(super) fn dup(case: &Case) -> Verdict {
         }
     }
     let mut by_nonce: HashMap<(usize, i64, &str), Vec<Attempt<'_>>> = HashMap::new();
-    for attempt in case.attempts() {
+    for attempt in &case.attempts {
         match attempt.nonce {
             Some(nonce) => {
                 let key = (attempt.trace.era, attempt.trace.user, nonce);
-                by_nonce.entry(key).or_default().push(attempt);
+                by_nonce.entry(key).or_default().push(attempt.clone());
             }
             None => must(attempt.ack().is_none_or(|ack| !ack.duplicate), || {
                 format!("{:?} bore no nonce and is a duplicate", attempt.content)
@@ -184,7 +66,7 @@ pub(super) fn dup(case: &Case) -> Verdict {
     Ok(())
 }
 
-fn one_message(case: &Case, era: usize, attempts: &[Attempt<'_>]) -> Verdict {
+fn one_message(case: &Facts<'_>, era: usize, attempts: &[Attempt<'_>]) -> Verdict {
     let acks: Vec<_> = attempts.iter().filter_map(Attempt::ack).collect();
     let ids: HashSet<i64> = acks.iter().map(|ack| ack.id).collect();
     must(ids.len() <= 1, || format!("acknowledged as {ids:?}"))?;
@@ -242,9 +124,9 @@ fn one_message(case: &Case, era: usize, attempts: &[Attempt<'_>]) -> Verdict {
 }
 
 /// Contents and places of attempts of which the client was told that nothing was stored, and of no other attempt.
-pub(super) fn refused<'a>(case: &'a Case) -> HashSet<(usize, i64, &'a str, &'a Where)> {
+pub(super) fn refused<'a>(case: &'a Facts<'_>) -> HashSet<(usize, i64, &'a str, &'a Where)> {
     let (mut refused, mut open) = (HashSet::new(), HashSet::new());
-    for attempt in case.attempts() {
+    for attempt in &case.attempts {
         let trace = attempt.trace;
         let key = (trace.era, trace.user, attempt.content, attempt.place);
         match attempt.error() {

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
-    Case, Verdict, must, sends,
+    Facts, Verdict, must, sends,
     trace::{Event, Frame, Reply, Request, Row, Where, origin_of},
     who,
 };
 
 /// Whatever anybody saw is stored as it was seen; what was refused is not stored.
-pub(super) fn phantom(case: &Case) -> Verdict {
+pub(super) fn phantom(case: &Facts<'_>) -> Verdict {
     for trace in &case.traces {
         let era = case.era(trace);
         for seen in trace.rows() {
@@ -42,7 +42,7 @@ pub(super) fn phantom(case: &Case) -> Verdict {
 
 /// In each conversation `seq` is 1 … n; ids grow, in the log, over the frames of each connection, and over the
 /// acknowledgements of what it sent.
-pub(super) fn order(case: &Case) -> Verdict {
+pub(super) fn order(case: &Facts<'_>) -> Verdict {
     for era in &case.eras {
         let mut positions: HashMap<Where, i64> = HashMap::new();
         let mut pairs: HashMap<(i64, i64), i64> = HashMap::new();
@@ -91,7 +91,7 @@ pub(super) fn order(case: &Case) -> Verdict {
 
 /// A room's message comes only to whoever asked for the room and has not left it, a DM only to its two users, and a
 /// content nowhere but in a message.
-pub(super) fn leak(case: &Case) -> Verdict {
+pub(super) fn leak(case: &Facts<'_>) -> Verdict {
     for trace in &case.traces {
         let mut rooms = Rooms::default();
         for (_, event) in &trace.events {
@@ -170,9 +170,9 @@ fn may_read(rows: &[Row], reader: i64, place: &Where) -> Verdict {
 }
 
 /// Whoever a message is said to be from has said it, there; and bears that name.
-pub(super) fn ident(case: &Case) -> Verdict {
+pub(super) fn ident(case: &Facts<'_>) -> Verdict {
     let said: HashSet<(i64, &str, &Where)> = case
-        .attempts()
+        .attempts
         .iter()
         .map(|attempt| (attempt.trace.user, attempt.content, attempt.place))
         .collect();
@@ -201,7 +201,7 @@ pub(super) fn ident(case: &Case) -> Verdict {
 
 /// Every request of a connection that lives is answered once, in the order in which they were made, and nothing was
 /// waited for in vain. Only a send of which nobody knows what came of it has no answer but the end with 1011.
-pub(super) fn live(case: &Case) -> Verdict {
+pub(super) fn live(case: &Facts<'_>) -> Verdict {
     for trace in &case.traces {
         let is_uncertain = trace
             .events

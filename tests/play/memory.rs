@@ -45,6 +45,25 @@ impl MemoryWorld {
         world
     }
 
+    /// What time it is on its wall, in Unix seconds.
+    pub fn seconds(&self) -> i64 {
+        self.wall.clock().seconds()
+    }
+
+    /// A connection whose token ends at `expiry`.
+    pub async fn connect_until(&mut self, user: i64, expiry: i64) -> Wire {
+        self.core().connect_until(user, expiry).await
+    }
+
+    /// The next reads fail, as from a store that is too busy.
+    pub fn refuse_reads(&self, reads: usize) {
+        self.disk.refuse_reads(reads);
+    }
+
+    pub fn refusals_left(&self) -> usize {
+        self.disk.refusals_left()
+    }
+
     fn core(&mut self) -> &mut Core {
         &mut self.running.as_mut().expect("the server runs").0
     }

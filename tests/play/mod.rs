@@ -7,7 +7,10 @@
 
 pub mod actor;
 pub mod core;
+pub mod file;
 pub mod link;
 pub mod memory;
 pub mod player;
 pub mod script;
+pub mod sqlite;
+pub mod tally;

@@ -78,6 +78,7 @@ impl<W: World> Player<W> {
     pub async fn play(mut self, ops: &[Op]) -> (Case, W) {
         for device in 0..DEVICES.len() {
             self.connect(device, true).await;
+            self.say(device, Request::Join(ROOMS[0].into())).await;
         }
         for op in ops {
             self.step(op).await;
@@ -361,16 +362,16 @@ impl<W: World> Player<W> {
         let (_, rows) = self.world.log().await;
         self.eras.last_mut().expect("there is an era").rows = rows;
         self.world.change(change).await;
+        let inherited = self.world.log().await.1.len();
+        self.world.start().await;
         if change != Change::Keep {
             let (epoch, rows) = self.world.log().await;
-            let inherited = rows.len();
             self.eras.push(Era {
                 epoch,
                 rows,
                 inherited,
             });
         }
-        self.world.start().await;
     }
 
     /// Nothing is wrong any more; everybody is there, has an answer to everything, and has seen everything. Twice, the
@@ -385,7 +386,7 @@ impl<W: World> Player<W> {
         // Tells what an earlier commit left untold.
         let last_word = self.new_send(3, Target::Room(0).place(), true, LINE_BYTES);
         self.say(3, last_word).await;
-        self.everybody_settles().await;
+        self.settle(3).await;
         self.everybody_sees_everything().await;
         self.read_histories().await;
         for device in 0..self.seats.len() {
@@ -435,7 +436,6 @@ impl<W: World> Player<W> {
                 }
                 while self.read_one(device).await {}
             }
-            self.settle(device).await;
         }
     }
 
@@ -446,50 +446,51 @@ impl<W: World> Player<W> {
 
     /// Every room, read by one, and every conversation, read by both, page by page.
     async fn read_histories(&mut self) {
-        let rooms = ROOMS[..3]
-            .iter()
-            .map(|room| (2, Where::Room((*room).into())));
-        let pairs = [
-            (0, 1),
-            (0, 2),
-            (0, 3),
-            (2, 1),
-            (2, 2),
-            (2, 3),
-            (3, 1),
-            (3, 2),
-            (3, 3),
-        ];
-        let pairs = pairs.map(|(device, with)| (device, Where::Dm(with)));
-        for (device, place) in rooms.chain(pairs).collect::<Vec<_>>() {
-            let mut after = 0;
-            while let Some(next) = self.read_page(device, place.clone(), after).await {
-                after = next;
+        let rooms = ROOMS[..3].iter();
+        let rooms = rooms.map(|room| Where::Room((*room).into()));
+        for (device, of_rooms) in [(0, false), (2, true), (3, false)] {
+            let pairs = [1, 2, 3].map(Where::Dm);
+            let mut waiting: Vec<(Where, i64)> = pairs.into_iter().map(|pair| (pair, 0)).collect();
+            if of_rooms {
+                waiting.extend(rooms.clone().map(|room| (room, 0)));
+            }
+            while !waiting.is_empty() {
+                waiting = self.read_pages(device, waiting).await;
             }
         }
     }
 
-    /// The cursor after a page, if there is more.
-    async fn read_page(&mut self, device: Device, place: Where, after: i64) -> Option<i64> {
-        let request = Request::History {
-            place,
-            part: Part::After(after),
-            limit: Some(40),
+    /// Reads a page of each place, after a cursor; the places of which there is more, and from where on.
+    async fn read_pages(&mut self, device: Device, places: Vec<(Where, i64)>) -> Vec<(Where, i64)> {
+        let Some(open) = &self.seats[device].open else {
+            return Vec::new();
         };
-        self.say(device, request).await;
+        let (trace, before) = (open.trace, self.traces[open.trace].events.len());
+        for (place, after) in places {
+            let request = Request::History {
+                place,
+                part: Part::After(after),
+                limit: Some(40),
+            };
+            self.say(device, request).await;
+        }
         self.settle(device).await;
-        let trace = self.seats[device].open.as_ref()?.trace;
-        let events = self.traces[trace].events.iter().rev();
-        events
-            .filter_map(|(_, event)| match event {
-                Event::Heard(Frame::Reply {
-                    reply: Reply::History { rows, has_more, .. },
-                    ..
-                }) => Some((rows.last().map(|row| row.id), *has_more)),
-                _ => None,
-            })
-            .map(|(last, has_more)| last.filter(|_| has_more))
-            .next()?
+        let more = |(_, event): &(u64, Event)| match event {
+            Event::Heard(Frame::Reply {
+                reply:
+                    Reply::History {
+                        place,
+                        rows,
+                        has_more: true,
+                    },
+                ..
+            }) => Some((place.clone(), rows.last()?.id)),
+            _ => None,
+        };
+        self.traces[trace].events[before..]
+            .iter()
+            .filter_map(more)
+            .collect()
     }
 }
 

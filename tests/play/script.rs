@@ -233,7 +233,7 @@ fn op() -> impl Strategy<Value = Op> {
         (6, device().prop_map(Op::Settle).boxed()),
         (10, (1..12u8).prop_map(Op::Turns).boxed()),
         (5, fault.prop_map(Op::Disk).boxed()),
-        (1, Just(Op::Backup).boxed()),
+        (2, Just(Op::Backup).boxed()),
         (3, restart.prop_map(|(e, c)| Op::Restart(e, c)).boxed()),
         (
             1,

@@ -19,7 +19,7 @@ pub(super) fn page(
     max_bytes: usize,
 ) -> rusqlite::Result<Page> {
     let snapshot = connection.unchecked_transaction()?;
-    let ids = ids(&snapshot, inbox, range.with_one_more())?;
+    let ids = First::of(&snapshot, inbox, range.with_one_more(), false)?;
     let mut statement = snapshot.prepare_cached(BY_ID)?;
     let rows = ids
         .iter()
@@ -34,7 +34,7 @@ pub(super) fn count(
     range: Range,
 ) -> rusqlite::Result<usize> {
     let snapshot = connection.unchecked_transaction()?;
-    Ok(ids(&snapshot, inbox, range)?.len())
+    Ok(First::of(&snapshot, inbox, range, true)?.len())
 }
 
 const BY_ID: &str = concat!(
@@ -48,24 +48,65 @@ const PAIRS: &str = "
     SELECT low, high FROM dms WHERE low = ?1 AND last_id > ?2
     UNION SELECT low, high FROM dms WHERE high = ?1 AND last_id > ?2";
 
-/// The ids in `range`, in its direction, at most its limit.
-fn ids(connection: &Connection, inbox: &Inbox, range: Range) -> rusqlite::Result<Vec<i64>> {
-    let mut ids = Vec::new();
-    for (room, from) in &inbox.rooms {
-        let range = range.not_before(*from);
-        ids.extend(reader::room_ids(connection, room, range)?);
+/// The ids that come first, of several conversations. What has been found narrows where there is still to look, so that
+/// hundreds of busy rooms do not each give a whole page of ids.
+struct First {
+    ids: Vec<i64>,
+    range: Range,
+}
+
+impl First {
+    /// The ids in `range`, in its direction, at most its limit; with `any`, whichever are found first.
+    fn of(
+        connection: &Connection,
+        inbox: &Inbox,
+        range: Range,
+        any: bool,
+    ) -> rusqlite::Result<Vec<i64>> {
+        let ids = Vec::new();
+        let mut first = Self { ids, range };
+        let enough = |first: &Self| any && first.ids.len() >= range.limit;
+        for (room, from) in &inbox.rooms {
+            if enough(&first) {
+                break;
+            }
+            let range = first.range.not_before(*from);
+            first.add(reader::room_ids(connection, room, range)?);
+        }
+        let dms_after = first.range.not_before(inbox.dms_after).after;
+        for (low, high) in pairs(connection, inbox.user, dms_after)? {
+            if enough(&first) {
+                break;
+            }
+            let range = first.range.not_before(inbox.dms_after);
+            first.add(reader::dm_ids(connection, low, high, range)?);
+        }
+        first.cut();
+        Ok(first.ids)
     }
-    let range_of_dms = range.not_before(inbox.dms_after);
-    for (low, high) in pairs(connection, inbox.user, range_of_dms.after)? {
-        ids.extend(reader::dm_ids(connection, low, high, range_of_dms)?);
+
+    fn add(&mut self, ids: Vec<i64>) {
+        self.ids.extend(ids);
+        if self.ids.len() > 2 * self.range.limit {
+            self.cut();
+        }
     }
-    if range.newest_first {
-        ids.sort_unstable_by_key(|&id| std::cmp::Reverse(id));
-    } else {
-        ids.sort_unstable();
+
+    fn cut(&mut self) {
+        if self.range.newest_first {
+            self.ids.sort_unstable_by_key(|&id| std::cmp::Reverse(id));
+        } else {
+            self.ids.sort_unstable();
+        }
+        self.ids.truncate(self.range.limit);
+        match self.ids.last() {
+            Some(&last) if self.ids.len() == self.range.limit && self.range.newest_first => {
+                self.range.after = last;
+            }
+            Some(&last) if self.ids.len() == self.range.limit => self.range.before = last,
+            _ => {}
+        }
     }
-    ids.truncate(range.limit);
-    Ok(ids)
 }
 
 fn pairs(connection: &Connection, user: UserId, after: i64) -> rusqlite::Result<Vec<(i64, i64)>> {
