@@ -12,7 +12,7 @@ use common::{
     Client,
     binary::{Running, chat_server, output, text},
     client::{handshake, sent},
-    http, soon,
+    http,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
