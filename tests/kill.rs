@@ -102,7 +102,7 @@ async fn innocent(verdict: tokio::task::JoinHandle<Vec<String>>, seed: u64, kill
 
 fn first_seed() -> u64 {
     let chosen = std::env::var("KILL_SEED").ok();
-    chosen.map_or_else(rand::random::<u64>, |seed| seed.parse().unwrap()) >> 8
+    chosen.map_or_else(|| rand::random::<u64>() >> 8, |seed| seed.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
