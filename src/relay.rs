@@ -8,6 +8,7 @@ use crate::{
     frame::Frame,
     hub::{Audience, Hub},
     protocol::Place,
+    seeded::{self, Step},
     store::{CommitFeed, Committed},
 };
 
@@ -15,6 +16,7 @@ use crate::{
 pub async fn run(mut feed: CommitFeed, hub: Arc<Hub>) {
     while let Some(batch) = feed.next().await {
         let mut unflushed_bytes = 0;
+        seeded::step(Step::BeforeBroadcast);
         for committed in &batch {
             unflushed_bytes += announce(&hub, committed);
             if unflushed_bytes >= SLICE_BYTES {

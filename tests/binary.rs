@@ -3,7 +3,6 @@
 mod common;
 
 use std::{
-    collections::HashMap,
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
@@ -13,7 +12,7 @@ use common::{
     Client,
     binary::{Running, chat_server, output, text},
     client::{handshake, sent},
-    http, soon,
+    http,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -548,106 +547,6 @@ async fn a_signal_closes_every_socket_with_1001_and_a_second_one_ends_at_once() 
     server.logged("a second signal ends at once");
     server.signal(Signal::TERM);
     assert_eq!(server.wait().0, Some(130));
-}
-
-#[tokio::test]
-async fn a_kill_loses_nothing_that_was_acknowledged_or_seen() {
-    let folder = folder();
-    let start = || {
-        Running::start(&mut chat_server(
-            folder.path(),
-            &["--bind", "127.0.0.1:0", "--rate-limit", "0"],
-        ))
-    };
-    let server = start();
-    let mut reader = connected(&server).await;
-    reader.join("general").await;
-    let mut writers = Vec::new();
-    for _ in 0..4 {
-        writers.push(connected(&server).await);
-    }
-    let (progress, mut progressed) = tokio::sync::mpsc::unbounded_channel();
-    let writing = writers.into_iter().enumerate().map(|(writer, mut client)| {
-        let progress = progress.clone();
-        tokio::spawn(async move {
-            let mut acked: Vec<(i64, String)> = Vec::new();
-            for n in 0.. {
-                let content = format!("{writer}-{n}");
-                let send = json!({"type": "message", "room": "general", "content": content, "nonce": content, "ref": n});
-                client.say(send.to_string()).await;
-                match client.next_event().await {
-                    Some(Ok(message)) if message.is_text() => {
-                        let reply: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
-                        acked.push((sent(&reply).id, content));
-                        let _ = progress.send(());
-                    }
-                    _ => break,
-                }
-                if acked.len() > 100_000 {
-                    break;
-                }
-            }
-            acked
-        })
-    });
-    let writing: Vec<_> = writing.collect();
-    let reading = tokio::spawn(async move {
-        let mut seen = Vec::new();
-        while let Some(Ok(message)) = reader.next_event().await {
-            if let Ok(frame) = serde_json::from_str::<Value>(message.to_text().unwrap_or_default())
-            {
-                seen.push((
-                    frame["data"]["id"].as_i64().unwrap(),
-                    frame["data"]["content"].as_str().unwrap().to_owned(),
-                ));
-            }
-        }
-        seen
-    });
-    for _ in 0..300 {
-        soon("progress", progressed.recv()).await;
-    }
-    server.kill();
-    let mut acked = Vec::new();
-    for writer in writing {
-        // A write into the dead socket panics in the vocabulary; what was acknowledged until then is lost with it.
-        acked.extend(soon("a writer's end", writer).await.unwrap_or_default());
-    }
-    let seen = soon("the reader's end", reading).await.unwrap();
-    assert!(
-        acked.len() + seen.len() > 100,
-        "{} acknowledged, {} seen",
-        acked.len(),
-        seen.len()
-    );
-
-    let server = start();
-    let mut client = connected(&server).await;
-    let (mut stored, mut after) = (Vec::new(), 0);
-    loop {
-        let page = client
-            .ask(json!({"type": "room_history", "room": "general", "after": after, "limit": 500}))
-            .await;
-        let messages = page["data"].as_array().unwrap().clone();
-        after = messages
-            .last()
-            .map_or(after, |last| last["id"].as_i64().unwrap());
-        stored.extend(messages);
-        if page["hasMore"] == false {
-            break;
-        }
-    }
-    let by_id: HashMap<i64, &str> = stored
-        .iter()
-        .map(|m| (m["id"].as_i64().unwrap(), m["content"].as_str().unwrap()))
-        .collect();
-    for (id, content) in acked.iter().chain(&seen) {
-        assert_eq!(by_id.get(id), Some(&content.as_str()), "message {id}");
-    }
-    let seqs: Vec<i64> = stored.iter().map(|m| m["seq"].as_i64().unwrap()).collect();
-    assert_eq!(seqs, (1..=stored.len() as i64).collect::<Vec<_>>());
-    let contents: std::collections::HashSet<&str> = by_id.values().copied().collect();
-    assert_eq!(contents.len(), stored.len(), "each message once");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 
 /// The layers, from the bottom. A module imports from its own layer and from those below.
 const LAYERS: [&[&str]; 7] = [
-    &["protocol", "clock", "metrics"],
+    &["protocol", "clock", "metrics", "seeded"],
     &["frame", "auth", "store"],
     &["hub", "relay"],
     &["chat"],

@@ -4,6 +4,7 @@ use super::Chat;
 use crate::{
     hub::Presence,
     protocol::{Cursor, ErrorCode, Reject, Reply, RoomName, UserId, Window},
+    seeded::{self, Bug},
     store::Scope,
 };
 
@@ -22,13 +23,21 @@ impl Chat {
         self.open_room(user, &room).await?;
         // Listen before reading: what is stored in between comes live, and the position says what does not.
         let was_in = presence.is_in(&room);
-        let position = presence.join(&room);
+        let position = match seeded::has(Bug::JoinWithoutListening) {
+            true => self.hub.floor(),
+            false => presence.join(&room),
+        };
         match self.last_in_room(&room, position).await {
-            Ok((last_id, last_seq)) => Ok(Reply::Joined {
-                room,
-                last_id,
-                last_seq,
-            }),
+            Ok((last_id, last_seq)) => {
+                if seeded::has(Bug::JoinWithoutListening) {
+                    presence.join(&room);
+                }
+                Ok(Reply::Joined {
+                    room,
+                    last_id,
+                    last_seq,
+                })
+            }
             Err(reject) => {
                 // An error says that nothing was changed.
                 if !was_in {

@@ -1,6 +1,8 @@
 //! What the executable can do. Only here, in `main` and in `telemetry` is anything printed.
 
 mod new_epoch;
+#[cfg(feature = "seeded_bugs")]
+mod seeded;
 mod serve;
 mod token;
 
@@ -16,6 +18,9 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     serve: ServeArgs,
+    #[cfg(feature = "seeded_bugs")]
+    #[command(flatten)]
+    seeded: seeded::SeededArgs,
 }
 
 const AFTER_HELP: &str = "\
@@ -45,6 +50,8 @@ pub struct Surroundings {
 
 /// Runs what was asked for; the exit code.
 pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupError> {
+    #[cfg(feature = "seeded_bugs")]
+    seeded::arm(&cli.seeded);
     match cli.command {
         Some(Command::Token(args)) => token::run(&args, surroundings),
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),

@@ -21,6 +21,7 @@ pub use queue::{Queued, shrink_after_burst};
 use crate::{
     frame::Frame,
     protocol::{Cursor, MessageId, RoomName, UserId},
+    seeded::{self, Step},
     store::{Inbox, Origin},
 };
 
@@ -117,6 +118,7 @@ impl Hub {
                     outbox.skip(id);
                 } else {
                     delivered += u64::from(outbox.push(id, frame.clone()));
+                    seeded::step(Step::MidBroadcast);
                 }
             }
         };

@@ -8,6 +8,7 @@ use std::{collections::VecDeque, mem};
 use crate::{
     frame::Frame,
     protocol::{Cursor, MessageId},
+    seeded::{self, Bug},
 };
 
 #[derive(Debug)]
@@ -130,6 +131,7 @@ impl Queue {
                 self.add_message(id, frame);
                 Pushed::Queued
             }
+            Mode::Live if seeded::has(Bug::LaggedIgnored) => Pushed::Left,
             Mode::Live => {
                 self.fall_behind();
                 Pushed::FellBehind
@@ -227,7 +229,9 @@ impl Queue {
     pub(super) fn finish_page(&mut self, page: Vec<(MessageId, Frame)>, has_more: bool) {
         let (held, missed) = self.stop_reading();
         for (id, frame) in page {
-            if self.own.binary_search(&id).is_ok() {
+            if seeded::has(Bug::ReplayKeepsCursor) && !has_more {
+                self.add(frame.into());
+            } else if self.own.binary_search(&id).is_ok() {
                 self.position = id.into();
             } else {
                 self.add_message(id, frame);
@@ -236,7 +240,10 @@ impl Queue {
         if !has_more && !missed {
             self.mode = Mode::Live;
             for Queued { frame, message } in held {
-                if let Some(id) = message.filter(|&id| Cursor::from(id) > self.position) {
+                let is_new = |&id: &MessageId| {
+                    Cursor::from(id) > self.position || seeded::has(Bug::SeamDuplicate)
+                };
+                if let Some(id) = message.filter(is_new) {
                     self.add_message(id, frame);
                 }
             }

@@ -4,6 +4,7 @@ use super::Session;
 use crate::{
     hub::End,
     protocol::{CloseCode, Reject, ResumeRequest, Resumed},
+    seeded::{self, Step},
 };
 
 impl Session {
@@ -33,7 +34,10 @@ impl Session {
             return Ok(());
         };
         match self.shared.chat.missed_page(&self.presence, after).await {
-            Ok(Some(page)) => self.outbox.finish_page(page.frames, page.has_more),
+            Ok(Some(page)) => {
+                seeded::step(Step::MidResume);
+                self.outbox.finish_page(page.frames, page.has_more);
+            }
             Ok(None) => {
                 self.outbox.abandon_page();
                 self.timers.retry_later();

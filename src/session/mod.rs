@@ -24,6 +24,7 @@ use crate::{
         Ack, CloseCode, Cursor, ErrorCode, Incoming, Limits, Place, Ref, Reject, Reply, Request,
         SendRequest,
     },
+    seeded::{self, Step},
     store::AppendError,
 };
 use timers::Timers;
@@ -154,7 +155,10 @@ impl Session {
                 Wake::News(News::Behind) => Box::pin(self.catch_up()).await,
                 Wake::Stored(result) => self.conclude(result),
                 Wake::Timer => Ok(()),
-                Wake::Stop => Err(End::Close(CloseCode::GoingAway)),
+                Wake::Stop => {
+                    seeded::step(Step::Stopping);
+                    Err(End::Close(CloseCode::GoingAway))
+                }
             };
             // Also after anything else: a flood of requests, or a long way to catch up, must not stop the clock.
             let step = step.and_then(|()| match self.timers.is_due() {

@@ -12,9 +12,19 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::PATIENCE;
 
+/// The executable that was built with these tests.
+pub fn built() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_chat-server"))
+}
+
 /// The executable, in a working directory, with nothing in its environment that could steer it.
 pub fn chat_server(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    chat_server_at(built(), folder, args)
+}
+
+/// The same, but another build of it, or a program that runs it.
+pub fn chat_server_at(program: &Path, folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder).args(args).stdin(Stdio::null());
     for name in ["DATABASE_URL", "WS_BIND_ADDR", "JWT_SECRET", "RUST_LOG"] {
         command.env_remove(name);

@@ -137,8 +137,10 @@ impl std::ops::Deref for Facts<'_> {
 /// `Err` is a sentence about what is wrong.
 type Verdict = Result<(), String>;
 
+type Law = fn(&Facts<'_>) -> Verdict;
+
 /// The ten laws by name.
-const LAWS: [(&str, fn(&Facts<'_>) -> Verdict); 10] = [
+const LAWS: [(&str, Law); 10] = [
     ("LOST", sends::lost),
     ("PHANTOM", sight::phantom),
     ("DUP", sends::dup),

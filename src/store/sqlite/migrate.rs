@@ -21,14 +21,16 @@ pub(super) fn migrate(
     database: &Path,
     from: i32,
 ) -> Result<(), OpenError> {
-    run(connection, database, from, &STEPS)
+    run(connection, database, from, &STEPS, || {})
 }
 
+/// `after_each` is called after each step, with nothing committed yet.
 fn run(
     connection: &mut Connection,
     database: &Path,
     from: i32,
     steps: &[&str],
+    after_each: impl Fn(),
 ) -> Result<(), OpenError> {
     let done = usize::try_from(from - 1).unwrap_or(0);
     let Some(todo) = steps.get(done..).filter(|todo| !todo.is_empty()) else {
@@ -47,6 +49,7 @@ fn run(
         .map_err(failed)?;
     for step in todo {
         transaction.execute_batch(step).map_err(failed)?;
+        after_each();
     }
     let reached = i32::try_from(steps.len() + 1).unwrap_or(i32::MAX);
     transaction
@@ -113,7 +116,7 @@ mod tests {
             "ALTER TABLE rooms ADD COLUMN topic TEXT",
             "UPDATE rooms SET topic = 'new'",
         ];
-        run(&mut connection, &path, 1, &steps).unwrap();
+        run(&mut connection, &path, 1, &steps, || {}).unwrap();
         assert_eq!(version(&connection), 3);
         let topic: String = connection
             .query_row("SELECT topic FROM rooms", [], |row| row.get(0))
@@ -135,8 +138,63 @@ mod tests {
             "ALTER TABLE rooms ADD COLUMN topic TEXT",
             "no such statement",
         ];
-        run(&mut connection, &path, 1, &steps).unwrap_err();
+        run(&mut connection, &path, 1, &steps, || {}).unwrap_err();
         assert_eq!(version(&connection), 1);
         connection.prepare("SELECT topic FROM rooms").unwrap_err();
+    }
+
+    /// What a process that is killed now leaves in the file system: the file and its log, as they are.
+    fn what_a_kill_leaves(path: &Path, folder: &Path, number: usize) -> std::path::PathBuf {
+        let image = folder.join(format!("killed-{number}.db"));
+        std::fs::copy(path, &image).unwrap();
+        let log = companion(path, "wal");
+        if log.exists() {
+            std::fs::copy(log, companion(&image, "wal")).unwrap();
+        }
+        image
+    }
+
+    #[test]
+    fn a_kill_in_the_middle_leaves_the_old_file_and_one_after_it_the_new_never_between() {
+        let (folder, path, mut connection) = at_version_1();
+        connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+            .unwrap();
+        // So small a cache that pages of the unfinished migration reach the log before its end.
+        connection.pragma_update(None, "cache_size", 2).unwrap();
+        let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+            INSERT INTO rooms (name, created_at) SELECT 'room ' || i, 0 FROM n";
+        connection.execute_batch(fill).unwrap();
+        let steps = [
+            "ALTER TABLE rooms ADD COLUMN topic TEXT",
+            "UPDATE rooms SET topic = 'new'",
+            "CREATE INDEX rooms_topic ON rooms (topic)",
+        ];
+        let images = std::cell::RefCell::new(Vec::new());
+        let kill = || {
+            let number = images.borrow().len();
+            let image = what_a_kill_leaves(&path, folder.path(), number);
+            images.borrow_mut().push(image);
+        };
+        let unfinished = companion(&path, "wal").metadata().unwrap().len();
+        run(&mut connection, &path, 1, &steps, kill).unwrap();
+        kill();
+        let images = images.into_inner();
+        let grown = companion(&images[2], "wal").metadata().unwrap().len();
+        assert!(grown > unfinished, "the log held nothing unfinished");
+        for (number, image) in images.iter().enumerate() {
+            let connection = Connection::open(image).unwrap();
+            let is_new = number == steps.len();
+            assert_eq!(version(&connection), if is_new { 4 } else { 1 });
+            let fault: String = connection
+                .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(fault, "ok");
+            let rows = "SELECT count(*) FROM rooms WHERE name IS NOT NULL";
+            let kept: i64 = connection.query_row(rows, [], |row| row.get(0)).unwrap();
+            assert_eq!(kept, 2001);
+            let topic = connection.prepare("SELECT topic FROM rooms");
+            assert_eq!(topic.is_ok(), is_new);
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{FileLock, Mode, OLDEST_SQLITE, OpenError, Options, companion, migrate};
+use crate::seeded::{self, Bug};
 
 /// The connection for the writer, the lock, and the epoch.
 pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), OpenError> {
@@ -207,7 +208,11 @@ fn create(connection: &mut Connection, options: &Options) -> rusqlite::Result<()
 
 pub(super) fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = match seeded::has(Bug::SyncNormal) {
+        true => "NORMAL",
+        false => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     // macOS keeps written data in the drive's cache unless asked twice; elsewhere this has no effect.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)

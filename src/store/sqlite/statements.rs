@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::job::{Job, Outcome};
 use crate::{
     protocol::{Ack, Content, Message, MessageId, Place, RoomName, Timestamp, UserId, Username},
+    seeded::{self, Bug, Step},
     store::{AppendError, NewAccount, NewMessage, User},
 };
 
@@ -47,7 +48,16 @@ const ADVANCE_DM: &str = "
 
 fn append(connection: &Connection, new: &NewMessage, now: Timestamp) -> Sql<Outcome> {
     let (from, content) = (new.from.get(), new.content.as_str());
-    let nonce = new.nonce.as_ref().map(|nonce| nonce.as_str());
+    let mut nonce = new.nonce.as_ref().map(|nonce| nonce.as_str());
+    if nonce.is_some() && seeded::has(Bug::NonceAfterCommit) {
+        if let known @ (Outcome::Duplicate(_) | Outcome::Refused(AppendError::NonceReused)) =
+            not_inserted(connection, new)?
+        {
+            return Ok(known);
+        }
+        nonce = None;
+    }
+    seeded::step(Step::BeforeInsert);
     let position = |row: &Row<'_>| Ok((message_id(row.get(0)?)?, row.get::<_, i64>(1)?));
     let inserted = match &new.place {
         Place::Room(room) => connection.prepare_cached(INSERT_INTO_ROOM)?.query_row(
@@ -62,6 +72,10 @@ fn append(connection: &Connection, new: &NewMessage, now: Timestamp) -> Sql<Outc
     let Some((id, seq)) = inserted.optional()? else {
         return not_inserted(connection, new);
     };
+    seeded::step(Step::AfterInsert);
+    if seeded::has(Bug::OnlyTheLastNonce) {
+        connection.execute(FORGET_OLDER_NONCES, params![from, id.get()])?;
+    }
     match &new.place {
         Place::Room(room) => connection.prepare_cached(ADVANCE_ROOM)?.execute(params![
             room.as_str(),
@@ -113,11 +127,30 @@ fn not_inserted(connection: &Connection, new: &NewMessage) -> Sql<Outcome> {
             ))
         },
     );
-    Ok(match known.optional()? {
-        Some((ack, true)) => Outcome::Duplicate(ack),
-        Some((_, false)) => Outcome::Refused(AppendError::NonceReused),
+    let known = known.optional()?;
+    if known.is_some() {
+        seeded::step(Step::NonceKnown);
+    }
+    Ok(match known {
+        Some((ack, is_same)) if is_same || seeded::has(Bug::ChangedBodyAcked) => {
+            Outcome::Duplicate(ack)
+        }
+        Some(_) => Outcome::Refused(AppendError::NonceReused),
         None => Outcome::Refused(AppendError::UnknownPlace),
     })
+}
+
+/// For the mistake of which this is the statement.
+const FORGET_OLDER_NONCES: &str =
+    "UPDATE messages SET nonce = NULL WHERE from_user = ?1 AND nonce IS NOT NULL AND id < ?2";
+
+/// For the mistake of a nonce that is stored after its message.
+pub(super) fn store_nonce(connection: &Connection, message: &Message) -> Sql<()> {
+    let nonce = message.nonce.as_ref().map(|nonce| nonce.as_str());
+    let row = params![message.id.get(), nonce];
+    connection
+        .execute("UPDATE messages SET nonce = ?2 WHERE id = ?1", row)
+        .map(|_| ())
 }
 
 /// An account's name is its own, but not in a file that has gone over to a backend's users.

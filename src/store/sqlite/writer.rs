@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Counters, Options,
@@ -17,8 +17,15 @@ use super::{
 use crate::{
     clock::Clock,
     protocol::{Ack, Cursor, Message},
-    store::{Committed, FeedSender, StoreError},
+    seeded::{self, Bug, Step},
+    store::{AppendError, Committed, FeedSender, StoreError},
 };
+
+/// Who waits for an acknowledgement, and what it says.
+type Receipts = Vec<(
+    oneshot::Sender<Result<Ack, AppendError>>,
+    Result<Ack, AppendError>,
+)>;
 
 /// Why a transaction came to nothing.
 enum Fault {
@@ -72,6 +79,7 @@ impl Writer {
             let stop = taken == 0 || batch.iter().any(|job| matches!(job, Job::Stop));
             batch.retain(|job| !matches!(job, Job::Stop));
             if !batch.is_empty() {
+                seeded::step(Step::Dequeued);
                 self.commit(std::mem::take(&mut batch));
             }
             if stop {
@@ -132,7 +140,10 @@ impl Writer {
             .map(|job| statements::apply(connection, job, now))
             .collect::<Result<Vec<_>, _>>();
         let outcomes = outcomes.map_err(|error| undone(connection, error))?;
-        match run(connection, "COMMIT") {
+        if seeded::has(Bug::AckBeforeCommit) || seeded::has(Bug::BroadcastBeforeCommit) {
+            return Ok(outcomes);
+        }
+        match commit(connection) {
             Ok(()) => Ok(outcomes),
             // A frame was not written whole, and the one that completes the transaction is the last: it is not there.
             Err(error) if found_no_room(&error) => Err(undone(connection, error)),
@@ -149,6 +160,7 @@ impl Writer {
     fn reopen(&mut self) -> rusqlite::Result<Connection> {
         let connection = open::writer_connection(&self.database)?;
         let found = reader::after(&connection, self.announced)?;
+        seeded::step(Step::Reopened);
         if !found.is_empty() {
             tracing::warn!(
                 messages = found.len(),
@@ -177,7 +189,7 @@ impl Writer {
     /// The commit is durable: tells the feed, then whoever waits.
     fn announce(&mut self, batch: Vec<Job>, outcomes: Vec<Outcome>) {
         let mut committed = Vec::with_capacity(outcomes.len());
-        let mut answers = Vec::with_capacity(outcomes.len());
+        let mut answers = Receipts::with_capacity(outcomes.len());
         for (job, outcome) in batch.into_iter().zip(outcomes) {
             match (job, outcome) {
                 (Job::Append { message, reply }, Outcome::Stored(stored)) => {
@@ -205,10 +217,33 @@ impl Writer {
         }
         self.counters.commits.inc();
         self.counters.messages.inc_by(committed.len() as u64);
+        if seeded::has(Bug::AckBeforeCommit) {
+            acknowledge(std::mem::take(&mut answers));
+            self.commit_late();
+        }
+        if seeded::has(Bug::NonceAfterCommit) {
+            self.store_nonces(&committed);
+        }
         self.tell(committed);
-        for (reply, answer) in answers {
-            // Nobody waits any more when the connection has gone; the message is stored all the same.
-            let _ = reply.send(answer);
+        if seeded::has(Bug::BroadcastBeforeCommit) {
+            self.commit_late();
+        }
+        acknowledge(answers);
+    }
+
+    /// For the mistakes of telling before the commit.
+    fn commit_late(&self) {
+        if let Some(connection) = &self.connection {
+            let _ = commit(connection);
+        }
+    }
+
+    /// For the mistake of a nonce that is stored after its message.
+    fn store_nonces(&self, committed: &[Committed]) {
+        for Committed { message, .. } in committed {
+            if let Some(connection) = &self.connection {
+                let _ = statements::store_nonce(connection, message);
+            }
         }
     }
 
@@ -220,6 +255,21 @@ impl Writer {
         {
             tracing::warn!(%error, "the last checkpoint failed; nothing is lost: the next start goes on from the write-ahead log");
         }
+    }
+}
+
+/// The one moment at which a batch becomes durable.
+fn commit(connection: &Connection) -> rusqlite::Result<()> {
+    seeded::step(Step::BeforeCommit);
+    run(connection, "COMMIT")?;
+    seeded::step(Step::AfterCommit);
+    Ok(())
+}
+
+fn acknowledge(receipts: Receipts) {
+    for (reply, answer) in receipts {
+        // Nobody waits any more when the connection has gone; the message is stored all the same.
+        let _ = reply.send(answer);
     }
 }
 
