@@ -12,7 +12,9 @@ use crate::oracle::trace::{Row, Where};
 /// A database in a folder of its own, and perhaps a backup beside it.
 #[derive(Debug)]
 pub struct LogFile {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Gone with its contents once nobody holds it.
+    _own: Option<TempDir>,
 }
 
 const ROWS: &str = "
@@ -21,12 +23,28 @@ const ROWS: &str = "
 
 impl LogFile {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { folder }
+        let own = tempfile::tempdir().unwrap();
+        Self {
+            folder: own.path().to_owned(),
+            _own: Some(own),
+        }
+    }
+
+    /// The one in a folder that is somebody else's.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            _own: None,
+        }
+    }
+
+    /// What is in the one in `folder`.
+    pub fn read_in(folder: &Path) -> (String, Vec<Row>) {
+        Self::in_folder(folder).read()
     }
 
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     pub fn path(&self) -> PathBuf {

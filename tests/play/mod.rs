@@ -11,6 +11,8 @@ pub mod file;
 pub mod link;
 pub mod memory;
 pub mod player;
+pub mod recorder;
 pub mod script;
+pub mod socket;
 pub mod sqlite;
 pub mod tally;
