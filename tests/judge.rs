@@ -459,9 +459,12 @@ fn ident_sees_a_message_under_another_name() {
     let mut forged = honest();
     forged.eras[0].rows[0].from = 2;
     forged.breaks("IDENT");
-    let mut renamed = honest();
-    renamed.eras[0].rows[0].username = "user2".into();
-    renamed.breaks("IDENT");
+    let renamed = Row {
+        username: "user2".into(),
+        ..log()[0].clone()
+    };
+    let renamed = Event::Heard(Frame::Live(renamed));
+    honest().changed(OTHER, &live(1), renamed).breaks("IDENT");
     let own = welcome(3, 0);
     honest()
         .changed(STRANGER, &own, welcome(1, 0))

@@ -2,7 +2,7 @@
 //!
 //! The server without sockets, over a log in memory, on one thread and with a clock that stands: thousands of scripts in
 //! the time of a few with sockets. A smaller number runs over SQLite. A script that fails is shrunk, and printed with the
-//! command that repeats the run; what breaks once is kept in `model.regressions` and played first from then on.
+//! command that repeats the run; what broke once is played again each time.
 #![allow(
     dead_code,
     reason = "each test program uses its own part of the vocabulary"
@@ -26,9 +26,7 @@ use play::{
 };
 use proptest::{
     prelude::*,
-    test_runner::{
-        Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
-    },
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 
 /// Most steps of a script.
@@ -51,10 +49,10 @@ fn draw(
     let seed = setting("MODEL_SEED").unwrap_or(20_260_115);
     let mut bytes = [half; 16];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let corpus = FileFailurePersistence::Direct("tests/model.regressions");
     let config = Config {
         cases: u32::try_from(cases).unwrap(),
-        failure_persistence: Some(Box::new(corpus)),
+        // Scripts are kept as scripts, in `broke_once`: seeds would mean others as soon as a step is added.
+        failure_persistence: None,
         max_shrink_iters: 3_000,
         ..Config::default()
     };
@@ -98,6 +96,16 @@ fn judge(case: &Case, world: &impl World, tally: &RefCell<Tally>) -> Result<(), 
     Ok(())
 }
 
+fn over_memory(tempo: u64, ops: &[Op], tally: &RefCell<Tally>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let (case, world) = runtime.block_on(async { play(MemoryWorld::new(tempo).await, ops).await });
+    judge(&case, &world, tally)
+}
+
 /// Half of the cases, so that two cores share them.
 fn half_over_memory(name: &str, half: u8) {
     let cases = if setting("CHAT_FULL").is_some() {
@@ -107,14 +115,7 @@ fn half_over_memory(name: &str, half: u8) {
     };
     let tally = RefCell::new(Tally::default());
     let result = draw(name, half, cases, |tempo, ops| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        let (case, world) =
-            runtime.block_on(async { play(MemoryWorld::new(tempo).await, ops).await });
-        judge(&case, &world, &tally)
+        over_memory(tempo, ops, &tally)
     });
     if let Err(failure) = result {
         panic!("{failure}");
@@ -134,6 +135,29 @@ fn over_a_log_in_memory_first_half() {
 #[test]
 fn over_a_log_in_memory_second_half() {
     half_over_memory("over_a_log_in_memory_second_half", 2);
+}
+
+/// What broke a promise once, as it was shrunk.
+fn broke_once() -> Vec<Vec<Op>> {
+    use play::script::{Cursor::Here, Kind::WithNonce, Op::*, Target::User};
+    vec![
+        // An own DM that was announced while a resume was judged came back to where it was sent.
+        vec![
+            Say(3, User(0), WithNonce),
+            Resume(3, Here),
+            Flood(2, User(3), 2),
+        ],
+    ]
+}
+
+#[test]
+fn what_broke_once_is_whole() {
+    let tally = RefCell::new(Tally::default());
+    for ops in broke_once() {
+        for tempo in 1..=100 {
+            over_memory(tempo, &ops, &tally).unwrap_or_else(|failure| panic!("{failure}"));
+        }
+    }
 }
 
 #[test]

@@ -205,6 +205,7 @@ pub struct MemoryStore {
 pub struct MemoryWriter {
     line: mpsc::UnboundedSender<Job>,
     task: JoinHandle<()>,
+    announcer: JoinHandle<()>,
 }
 
 impl MemoryWriter {
@@ -212,10 +213,12 @@ impl MemoryWriter {
     pub async fn stop(self) {
         let _ = self.line.send(Job::Stop);
         self.task.await.unwrap();
+        self.announcer.await.unwrap();
     }
 
     /// Loses what was not synced: nobody hears of it, and it is not there.
     pub async fn crash(self) {
+        self.announcer.abort();
         self.task.abort();
         let _ = self.task.await;
     }
@@ -224,7 +227,10 @@ impl MemoryWriter {
 impl MemoryStore {
     /// Opens the log on `disk` and starts its writer on this runtime.
     pub fn open(disk: &Disk, clock: Clock) -> (Self, CommitFeed, MemoryWriter) {
-        let (feed_sender, feed) = feed(64);
+        let (feed_sender, told) = feed(64);
+        let (late_sender, late_feed) = feed(64);
+        // Whoever reads the feed may be slower than whoever waits for a receipt.
+        let announcer = tokio::spawn(announce(disk.clone(), told, late_sender));
         let (line, jobs) = mpsc::unbounded_channel();
         let writer = Writer {
             disk: disk.clone(),
@@ -236,13 +242,14 @@ impl MemoryStore {
         let handle = MemoryWriter {
             line: line.clone(),
             task,
+            announcer,
         };
         let store = Self {
             disk: disk.clone(),
             epoch: disk.state().epoch.clone(),
             line,
         };
-        (store, feed, handle)
+        (store, late_feed, handle)
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
@@ -282,6 +289,14 @@ enum Job {
     CreateAccount(NewAccount, Reply<Option<User>>),
     Probe(Reply<()>),
     Stop,
+}
+
+async fn announce(disk: Disk, mut told: CommitFeed, late: FeedSender) {
+    while let Some(batch) = told.next().await {
+        disk.0.tempo.pass().await;
+        disk.0.tempo.pass().await;
+        late.send_async(batch).await;
+    }
 }
 
 struct Writer {

@@ -175,41 +175,24 @@ impl<'a> Walk<'a> {
     }
 
     fn resumed(&mut self, after: i64, resumed: &'a Resumed) -> Verdict {
-        let listed: Vec<&'a str> = resumed.rooms.iter().map(String::as_str).collect();
-        if resumed.complete {
-            self.end()?;
-            // The client has everything up to `after`, wherever it came from.
-            for from in self.rooms.values_mut() {
-                *from = after.max(*from);
+        // What was due by now of what this moves has come; nothing else is moved.
+        self.dms_are_whole()?;
+        for room in &resumed.rooms {
+            if let Some(from) = self.rooms.get(&**room) {
+                self.room_is_whole(room, *from)?;
             }
-            self.rooms
-                .extend(listed.into_iter().map(|room| (room, after)));
-            self.dms = Some(after);
-            self.replays.push((after, resumed.last_id));
-            return Ok(());
         }
-        for room in listed {
-            if let Some(from) = self.rooms.remove(room) {
-                self.room_is_whole(room, from)?;
-                // What waited for it may still come.
-                self.rooms
-                    .insert(room, self.newest.max(from).min(resumed.last_id));
-                self.excuse(room, resumed.last_id);
-            } else {
-                self.rooms.insert(room, resumed.last_id);
-            }
+        let position = match resumed.complete {
+            true => after,
+            false => resumed.last_id,
+        };
+        let listed = resumed.rooms.iter().map(|room| (&**room, position));
+        self.rooms.extend(listed);
+        self.dms = Some(position);
+        if resumed.complete {
+            self.replays.push((after, resumed.last_id));
         }
         Ok(())
-    }
-
-    /// Counts as seen what may be missing because the client was told so.
-    fn excuse(&mut self, room: &str, until: i64) {
-        let place = Where::Room(room.into());
-        for row in self.era.between(self.rooms[room], until) {
-            if row.place == place {
-                self.seen.insert(row.id);
-            }
-        }
     }
 
     fn room_is_whole(&self, room: &str, from: i64) -> Verdict {
@@ -234,6 +217,10 @@ impl<'a> Walk<'a> {
         for (room, from) in &self.rooms {
             self.room_is_whole(room, *from)?;
         }
+        self.dms_are_whole()
+    }
+
+    fn dms_are_whole(&self) -> Verdict {
         let Some(from) = self.dms else {
             return Ok(());
         };

@@ -121,14 +121,14 @@ fn judge(answer: &Answer<'_>, trace: &Trace, era: &Era, limit: usize) -> Verdict
     let is_true = |reason: &str| match reason {
         "epoch" => answer.epoch.is_some_and(|epoch| epoch != era.epoch),
         "ahead" => after > resumed.last_id,
-        // What was sent may have been dropped after that for want of room, and come later, from the log.
-        "behind" => after < seen || was_sent_later(answer, trace),
+        "behind" => after < seen || was_due(answer, trace, era),
         "too_many" => missed > limit,
         _ => false,
     };
     let Some(reason) = &resumed.reason else {
         must(resumed.complete, || "incomplete without a reason".into())?;
-        for reason in ["ahead", "behind", "too_many"] {
+        must(after >= seen, || format!("complete, and yet behind {seen}"))?;
+        for reason in ["ahead", "too_many"] {
             must(!is_true(reason), || format!("complete, and yet {reason}"))?;
         }
         return must(resumed.replayed == missed, || {
@@ -160,25 +160,23 @@ fn judge(answer: &Answer<'_>, trace: &Trace, era: &Era, limit: usize) -> Verdict
     Ok(())
 }
 
-/// Whether something between the cursor and the answer came after the answer, or may have been about to.
-fn was_sent_later(answer: &Answer<'_>, trace: &Trace) -> bool {
-    let Answer { after, resumed, .. } = answer;
-    let is_between = |event: &Event| match event {
-        Event::Heard(Frame::Live(row)) => row.id > *after && row.id <= resumed.last_id,
-        _ => false,
-    };
-    !resumed.complete
-        && (!trace.is_open() || answer.rest.iter().any(|(_, event)| is_between(event)))
+/// Whether something after the cursor was to come before the answer. It may have been dropped for want of room, and
+/// after the answer it does not come any more.
+fn was_due(answer: &Answer<'_>, trace: &Trace, era: &Era) -> bool {
+    let rows = era.between(answer.after, answer.resumed.last_id).iter();
+    rows.into_iter().any(|row| match &row.place {
+        Where::Room(room) => answer.old.contains(&room.as_str()),
+        Where::Dm(_) => row.is_dm_of(trace.user),
+    })
 }
 
-/// A message that an incomplete resume said would not come: of a room that was joined by it.
+/// A message that an incomplete resume said would not come.
 fn is_withheld(row: &Row, answer: &Answer<'_>) -> bool {
-    let Where::Room(room) = &row.place else {
-        return false;
+    let is_listed = match &row.place {
+        Where::Room(room) => answer.resumed.rooms.contains(room),
+        Where::Dm(_) => true,
     };
-    row.id <= answer.resumed.last_id
-        && answer.resumed.rooms.contains(room)
-        && !answer.old.contains(&room.as_str())
+    is_listed && row.id <= answer.resumed.last_id
 }
 
 /// A position in another log is never honoured, and every answer names the log it speaks of.

@@ -258,6 +258,10 @@ impl<W: World> Player<W> {
             return;
         }
         self.say(device, Request::Ping).await;
+        self.hear_answers(device).await;
+    }
+
+    async fn hear_answers(&mut self, device: Device) {
         while self.seats[device].open.is_some() && self.seats[device].actor.waits() {
             if !self.read_next(device, "an answer").await {
                 return;
@@ -388,11 +392,19 @@ impl<W: World> Player<W> {
         self.say(3, last_word).await;
         self.settle(3).await;
         self.everybody_sees_everything().await;
-        self.read_histories().await;
+        // Reading all of it takes a quarter of the time, so half of the scripts do.
+        if self.sends % 2 == 0 {
+            self.read_histories().await;
+        }
         for device in 0..self.seats.len() {
             self.cut(device);
         }
-        self.everybody_settles().await;
+        for device in 0..self.seats.len() {
+            self.connect(device, true).await;
+        }
+        for device in 0..self.seats.len() {
+            self.hear_answers(device).await;
+        }
         self.everybody_sees_everything().await;
         let rows = self.world.log().await.1;
         self.eras.last_mut().expect("there is an era").rows = rows;

@@ -1,6 +1,6 @@
 //! What really happened over many scripts: a model that never falls behind, never resumes and never fails proves nothing.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use crate::oracle::{
     Case,
@@ -9,7 +9,7 @@ use crate::oracle::{
 
 /// How often each kind of thing happened.
 #[derive(Debug, Default)]
-pub struct Tally(BTreeMap<String, u64>);
+pub struct Tally(BTreeMap<Cow<'static, str>, u64>);
 
 /// What a model must have seen, whatever else.
 pub const MUST_HAPPEN: [&str; 40] = [
@@ -56,7 +56,7 @@ pub const MUST_HAPPEN: [&str; 40] = [
 ];
 
 impl Tally {
-    fn count(&mut self, what: impl Into<String>) {
+    fn count(&mut self, what: impl Into<Cow<'static, str>>) {
         *self.0.entry(what.into()).or_default() += 1;
     }
 
@@ -78,7 +78,7 @@ impl Tally {
             for (_, event) in &trace.events {
                 match event {
                     Event::Said(reference, request) => {
-                        self.count(format!("asked: {}", kind(request)));
+                        self.count(kind(request));
                         said.push((*reference, request));
                     }
                     Event::Heard(Frame::Live(row)) => {
@@ -180,21 +180,21 @@ impl fmt::Display for Tally {
 
 fn kind(request: &Request) -> &'static str {
     match request {
-        Request::Hello => "hello",
-        Request::Ping => "ping",
-        Request::Auth(_) => "auth",
-        Request::Join(_) => "join",
-        Request::Leave(_) => "leave",
+        Request::Hello => "asked: hello",
+        Request::Ping => "asked: ping",
+        Request::Auth(_) => "asked: auth",
+        Request::Join(_) => "asked: join",
+        Request::Leave(_) => "asked: leave",
         Request::Send {
             place: Where::Room(_),
             ..
-        } => "message",
-        Request::Send { .. } => "dm",
+        } => "asked: message",
+        Request::Send { .. } => "asked: dm",
         Request::History {
             place: Where::Room(_),
             ..
-        } => "room_history",
-        Request::History { .. } => "dm_history",
-        Request::Resume { .. } => "resume",
+        } => "asked: room_history",
+        Request::History { .. } => "asked: dm_history",
+        Request::Resume { .. } => "asked: resume",
     }
 }
