@@ -29,6 +29,8 @@ fn storm(seed: u64) -> Storm {
         clients: 6,
         rooms: 3,
         per_second: 240,
+        bytes: 40,
+        stall_one_in: 0,
     })
 }
 

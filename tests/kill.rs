@@ -48,6 +48,8 @@ async fn kill_again_and_again(seed: u64) -> (Count, Vec<Duration>) {
         clients,
         rooms,
         per_second,
+        bytes: 40,
+        stall_one_in: 0,
     });
     let mut dice = Dice::new(seed);
     let program = program();

@@ -94,6 +94,8 @@ async fn a_power_cut(args: &[&str]) -> Option<(Vec<String>, Count)> {
         clients: 6,
         rooms: 3,
         per_second: 240,
+        bytes: 40,
+        stall_one_in: 0,
     };
     let mut storm = Storm::new_in(&disk.mount, weather);
     storm.rise(storm.command(built(), args));

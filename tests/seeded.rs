@@ -152,6 +152,8 @@ async fn two_lives(bug: Option<Bug>, death: Death) -> Vec<String> {
         clients: 6,
         rooms: 3,
         per_second: 240,
+        bytes: 40,
+        stall_one_in: 0,
     });
     let made: Vec<&str> = match bug {
         Some(bug) => vec!["--seeded-bug", name_of(bug)],

@@ -58,6 +58,10 @@ pub struct Weather {
     pub rooms: usize,
     /// Sends of all clients together.
     pub per_second: u32,
+    /// Of each message's text, at least.
+    pub bytes: usize,
+    /// Instead of so many sends a client stops reading for a while; 0 is never.
+    pub stall_one_in: usize,
 }
 
 /// Numbers that a seed decides.

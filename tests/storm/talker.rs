@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval_at},
 };
@@ -37,6 +37,10 @@ const AGAIN_ONE_IN: usize = 10;
 const CHANGED_ONE_IN: usize = 20;
 /// How many acknowledged sends ago.
 const REMEMBERED: usize = 8;
+/// Receive buffer of those who do, in bytes.
+const STALLING_BUFFER: u32 = 16 * 1024;
+/// Longest time for which a client does not read.
+const STALL_MS: u64 = 12_000;
 const DM_ONE_IN: usize = 5;
 
 pub(super) struct Talker {
@@ -44,6 +48,7 @@ pub(super) struct Talker {
     dice: Dice,
     rooms: Vec<String>,
     users: usize,
+    weather: Weather,
     period: Duration,
     /// Stamps of events, and numbers of sends, of all clients together.
     stamps: Arc<AtomicU64>,
@@ -76,6 +81,7 @@ impl Talker {
             dice: Dice::new(weather.seed.wrapping_mul(1000).wrapping_add(user as u64)),
             rooms: rooms.into(),
             users: weather.clients,
+            weather,
             period: Duration::from_secs(weather.clients as u64) / weather.per_second,
             stamps,
             sends,
@@ -127,6 +133,7 @@ impl Talker {
                 self.say(&mut line, Request::Join(room)).await;
             }
         }
+        let mut stalled_until = Instant::now();
         let offset = self.period.mul_f64(self.dice.below(1000) as f64 / 1000.0);
         let mut tick = interval_at(Instant::now() + offset, self.period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -154,7 +161,7 @@ impl Talker {
                 let _ = self.tell.send(News::SeenAll);
             }
             tokio::select! {
-                heard = line.socket.next() => match heard {
+                heard = line.socket.next(), if is_calm || Instant::now() >= stalled_until => match heard {
                     Some(Ok(Message::Text(text))) => self.hear(&mut line, &text).await,
                     Some(Ok(Message::Close(frame))) => {
                         self.note(&mut line, Event::Closed(frame.map(|frame| frame.code.into())));
@@ -171,6 +178,10 @@ impl Talker {
                         self.note(&mut line, Event::Cut);
                         return Some(line.trace);
                     }
+                    if self.weather.stall_one_in > 0 && self.dice.one_in(self.weather.stall_one_in) {
+                        // The next tick looks again.
+                        stalled_until = Instant::now() + self.dice.millis(1_000, STALL_MS);
+                    }
                     self.talk(&mut line).await;
                 }
                 changed = sky.changed() => if changed.is_err() {
@@ -185,7 +196,12 @@ impl Talker {
         let user = self.actor.user;
         let token = token(user, &format!("user{user}"), 3600);
         // The server may die at any moment, also at this one.
-        let stream = TcpStream::connect(address).await.ok()?;
+        let socket = TcpSocket::new_v4().ok()?;
+        if self.weather.stall_one_in > 0 {
+            // So that a server soon feels that its reader has stopped.
+            socket.set_recv_buffer_size(STALLING_BUFFER).ok()?;
+        }
+        let stream = socket.connect(address).await.ok()?;
         let url = format!("ws://{address}/ws?token={token}");
         let (socket, _) = client_async(url, stream).await.ok()?;
         let trace = Trace {
@@ -270,9 +286,8 @@ impl Talker {
     }
 
     fn content(&self, place: &Where) -> (usize, String) {
-        const BYTES: usize = 40;
         let number = self.sends.fetch_add(1, Relaxed);
-        let content = canary(self.actor.user, place, number, BYTES);
+        let content = canary(self.actor.user, place, number, self.weather.bytes);
         (number, content)
     }
 }
