@@ -63,7 +63,7 @@ impl Chat {
         let replay = replay.inspect_err(|_| new.iter().for_each(|room| presence.leave(room)))?;
         match replay {
             Ok(missed) => presence.rewind(after, floor, &rooms, missed > 0),
-            // Also what a slow reader was owed in them: the client is told to ask for histories.
+            // Also of what a slow reader was owed in them: the client is told to ask for histories.
             Err(_) => presence.receive_after(floor, &rooms),
         }
         self.metrics.resumed(replay.err());

@@ -232,7 +232,7 @@ impl Presence {
         self.outbox.rewind(position, floor, missed);
     }
 
-    /// Of `rooms` and of the DMs, nothing up to `position` is received any more.
+    /// Of `rooms` and of the DMs, what lies after `position` is received, and nothing before.
     pub fn receive_after(&mut self, position: Cursor, rooms: &[RoomName]) {
         self.dms_after = position;
         for room in rooms {
