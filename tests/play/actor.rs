@@ -14,6 +14,8 @@ pub struct Actor {
     /// Everything up to here has come; `None` before the first welcome.
     pub cursor: Option<i64>,
     pub epoch: Option<String>,
+    /// The newest that it was told was stored; no cursor, since others' messages before it may not have come.
+    pub acked: i64,
     /// What it wants to be in.
     pub rooms: BTreeSet<String>,
     /// Not answered yet, by nonce, in the order in which they were first sent.
@@ -28,6 +30,7 @@ impl Actor {
             user,
             cursor: None,
             epoch: None,
+            acked: 0,
             rooms: BTreeSet::new(),
             outbox: Vec::new(),
             asked: BTreeMap::new(),
@@ -75,6 +78,9 @@ impl Actor {
             } => (*reference, reply),
         };
         let asked = reference.and_then(|reference| self.asked.remove(&reference));
+        if let Reply::Sent(sent) = reply {
+            self.acked = self.acked.max(sent.id);
+        }
         match (asked, reply) {
             (_, Reply::Welcome { epoch, last_id, .. }) if self.cursor.is_none() => {
                 self.cursor = Some(*last_id);

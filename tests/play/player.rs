@@ -334,6 +334,7 @@ impl<W: World> Player<W> {
         let mut rooms: Vec<String> = actor.rooms.iter().cloned().collect();
         match cursor {
             Cursor::Here | Cursor::Twice => {}
+            Cursor::Acked => after = after.max(actor.acked),
             Cursor::Behind => after = (after - 3).max(0),
             Cursor::Zero => after = 0,
             Cursor::Ahead => after += 50,

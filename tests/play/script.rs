@@ -93,6 +93,8 @@ pub enum Again {
 pub enum Cursor {
     /// Where it is.
     Here,
+    /// Right after what it was last told that it had sent.
+    Acked,
     /// Twice at once.
     Twice,
     Behind,
@@ -156,6 +158,7 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     let cursor = prop_oneof![
         4 => Just(Cursor::Here),
+        2 => Just(Cursor::Acked),
         1 => Just(Cursor::Twice),
         1 => Just(Cursor::Behind),
         1 => Just(Cursor::Zero),
