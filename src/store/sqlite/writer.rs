@@ -159,6 +159,9 @@ impl Writer {
     /// yet, and goes into the feed before anything that comes after it.
     fn reopen(&mut self) -> rusqlite::Result<Connection> {
         let connection = open::writer_connection(&self.database)?;
+        // What a failed sync did not write may look clean in the kernel's cache and never be written any more. Copied into
+        // the database it is written, and synced, anew.
+        empty_wal(&connection)?;
         let found = reader::after(&connection, self.announced)?;
         seeded::step(Step::Reopened);
         if !found.is_empty() {
@@ -251,10 +254,21 @@ impl Writer {
         let Some(connection) = &self.connection else {
             return;
         };
-        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        {
+        if let Err(error) = empty_wal(connection) {
             tracing::warn!(%error, "the last checkpoint failed; nothing is lost: the next start goes on from the write-ahead log");
         }
+    }
+}
+
+/// Moves all of the WAL into the database, durably (<https://sqlite.org/pragma.html#pragma_wal_checkpoint>).
+fn empty_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    match connection.query_row(sql, [], |row| row.get::<_, bool>(0))? {
+        false => Ok(()),
+        true => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            Some("a reader keeps the write-ahead log in use".into()),
+        )),
     }
 }
 
