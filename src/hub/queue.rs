@@ -225,14 +225,15 @@ impl Queue {
         None
     }
 
-    /// Adds a page, whatever the limit; nothing in it may be ahead of what was published. With the last one, the reader is live if what came meanwhile could be held.
+    /// Adds a page, whatever the limit; nothing in it may be ahead of what was published. With the last one, the reader is
+    /// live if what came meanwhile could be held.
     pub(super) fn finish_page(&mut self, page: Vec<(MessageId, Frame)>, has_more: bool) {
         let (held, missed) = self.stop_reading();
         for (id, frame) in page {
-            if seeded::has(Bug::ReplayKeepsCursor) && !has_more {
-                self.add(frame.into());
-            } else if self.own.binary_search(&id).is_ok() {
+            if self.own.binary_search(&id).is_ok() {
                 self.position = id.into();
+            } else if seeded::has(Bug::ReplayKeepsCursor) && !has_more {
+                self.add(frame.into());
             } else {
                 self.add_message(id, frame);
             }
