@@ -394,7 +394,7 @@ impl<W: World> Player<W> {
         self.settle(3).await;
         self.everybody_sees_everything().await;
         // Reading all of it takes a quarter of the time, so half of the scripts do.
-        if self.sends % 2 == 0 {
+        if self.sends.is_multiple_of(2) {
             self.read_histories().await;
         }
         for device in 0..self.seats.len() {
