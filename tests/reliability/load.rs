@@ -102,7 +102,7 @@ async fn whoever_joins_a_busy_room_has_history_and_live_without_a_seam() {
         let mut number = 0;
         while !*stopped.borrow() {
             // Some at once, so that commits are of many sizes.
-            let count = 1 + number % 7;
+            let count = 1 + number % 31;
             let mut asked = 0;
             for _ in 0..count {
                 number += 1;
