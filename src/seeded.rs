@@ -4,9 +4,6 @@
 //! place where it would be made; each [`Step`] is a moment at which the process can be made to end. All of it is there
 //! only with the feature `seeded_bugs`: without it [`has`] is `false` and [`step`] nothing, both at compile time.
 
-#[cfg(all(feature = "seeded_bugs", not(debug_assertions)))]
-compile_error!("seeded_bugs is for tests: no release build may have it");
-
 /// A mistake that can be switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
