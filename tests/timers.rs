@@ -89,6 +89,24 @@ async fn messages_are_held_until_the_first_request_was_handled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn between_hello_and_resume_nothing_comes() {
+    let mut world = MemoryWorld::new(1).await;
+    let (mut ann, mut bob) = (world.connect(1).await, world.connect(2).await);
+    say(&mut bob, DM_TO_1).await;
+    say(&mut ann, HELLO).await;
+    say(&mut bob, DM_TO_1).await;
+    assert_eq!(heard(&mut ann), ["welcome"]);
+    say(&mut ann, r#"{"type":"resume","after":0,"rooms":[]}"#).await;
+    assert_eq!(heard(&mut ann), ["resume_ack", "dm", "dm"]);
+    let mut phone = world.connect(1).await;
+    say(&mut phone, HELLO).await;
+    say(&mut bob, DM_TO_1).await;
+    assert_eq!(heard(&mut phone), ["welcome"]);
+    pass(TIMING.hold).await;
+    assert_eq!(heard(&mut phone), ["dm"], "after a second at the latest");
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_are_held_for_a_second_at_most() {
     let mut world = MemoryWorld::new(1).await;
     let (mut ann, mut bob) = (world.connect(1).await, world.connect(2).await);

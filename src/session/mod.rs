@@ -45,7 +45,7 @@ pub enum Event<T> {
 /// When a session does what without being asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Messages are held back until the first request was handled, or this long.
+    /// Messages are held back until the first request but `hello` was handled, or this long.
     pub hold: Duration,
     /// Between two pings.
     pub ping: Duration,
@@ -300,7 +300,11 @@ impl Session {
 
     fn reply(&mut self, reference: Option<Ref>, reply: &Reply) {
         self.outbox.reply(Frame::reply(reply, reference.as_ref()));
-        self.release();
+        // Whoever asks where the log stands is about to say from where to go on: a message that came in between would leave
+        // that position behind what was sent. The first second ends the wait in any case.
+        if !matches!(reply, Reply::Welcome(_)) {
+            self.release();
+        }
     }
 
     /// The first request was handled: from now on messages may come unasked.
