@@ -369,7 +369,10 @@ async fn whichever_call_fails_every_send_is_answered_with_the_truth() {
             assert_eq!(errors.len(), 1, "{context}: {:?}", run.frames);
             assert_eq!(errors[0]["data"]["code"], code, "{context}");
             assert_eq!(run.end, End::Finish, "{context}: the connection lives on");
-            assert_eq!(run.frames.last().unwrap()["type"], "pong", "{context}");
+            assert!(
+                run.frames.iter().any(|frame| frame["type"] == "pong"),
+                "{context}"
+            );
         }
     }
 }
@@ -435,7 +438,10 @@ fn judge_resume(run: &Run, context: &str) {
             .count();
         assert_eq!(ack["replayed"], promised, "{context}");
         assert!(replayed.len() >= promised, "{context}: {replayed:?}");
-        assert_eq!(run.frames.last().unwrap()["type"], "pong", "{context}");
+        assert!(
+            run.frames.iter().any(|frame| frame["type"] == "pong"),
+            "{context}"
+        );
     } else {
         assert_eq!(run.end, End::Close(CloseCode::Internal), "{context}");
     }
