@@ -420,6 +420,7 @@ fn judge_resume(run: &Run, context: &str) {
     let rooms = ack["rooms"].as_array().unwrap();
     let refused = ack["refused"].as_array().map_or(0, Vec::len);
     assert_eq!(rooms.len() + refused, 2, "{context}: {ack}");
+    let last_id = ack["lastId"].as_i64().unwrap();
     let id_of = |content: &str| {
         let ack = run.frames.iter().find(|frame| frame["ref"] == content)?;
         ack["data"]["id"].as_i64()
@@ -428,14 +429,13 @@ fn judge_resume(run: &Run, context: &str) {
         .into_iter()
         .filter(|(_, room)| room.is_empty() || rooms.iter().any(|name| name == room))
         .filter_map(|(content, _)| Some((content, id_of(content)?)))
+        // A DM of its own that is announced only after the resume does not come back.
+        .filter(|&(content, id)| content != "2" || id <= last_id)
         .unzip();
     assert!(missed.starts_with(&replayed), "{context}: {replayed:?}");
     if run.end == End::Finish {
         // What was stored and not announced yet comes live, after the replay, if the end does not come first.
-        let promised = ids
-            .iter()
-            .filter(|&&id| id <= ack["lastId"].as_i64().unwrap())
-            .count();
+        let promised = ids.iter().filter(|&&id| id <= last_id).count();
         assert_eq!(ack["replayed"], promised, "{context}");
         assert!(replayed.len() >= promised, "{context}: {replayed:?}");
         assert!(
