@@ -82,7 +82,6 @@ async fn load_with_cuts_stalls_and_kills_goes_on_without_a_fault() {
         bytes: 250,
         stall_one_in: 150,
     });
-    let begun = Instant::now();
     for kill in 0..KILLS {
         storm.rise(storm.command(&program, &SMALL));
         if kill == 0 {
@@ -92,10 +91,10 @@ async fn load_with_cuts_stalls_and_kills_goes_on_without_a_fault() {
         storm.kill().await;
     }
     storm.rise(storm.command(&program, &SMALL));
-    let mut samples = Vec::new();
-    while begun.elapsed() < whole {
+    let (begun, mut samples) = (Instant::now(), Vec::new());
+    while begun.elapsed() < whole * 2 / 3 || samples.len() < 2 {
         pass(LOOK_EVERY.min(whole / 20)).await;
-        if begun.elapsed() > whole * 2 / 3 {
+        if begun.elapsed() > whole / 3 {
             samples.push((begun.elapsed().as_secs_f64(), resident_bytes(&storm)));
         }
     }
