@@ -120,8 +120,8 @@ async fn in_the_middle_of_a_checkpoint() {
     if !traced::can_trace() {
         return;
     }
-    // In a log that is written ahead, only a checkpoint writes to the file itself.
-    for nth in occasions(rand::random(), 12) {
+    // In a log that is written ahead, only a checkpoint writes to the file itself: at least as many pages as there are tables.
+    for nth in occasions(rand::random(), 6) {
         let kill = format!("inject=pwrite64:signal=SIGKILL:when={nth}");
         let second = |storm: &Storm| tampered(storm, "chat.db", &kill, &[]);
         lives("checkpoint", nth, second, true).await;
