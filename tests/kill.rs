@@ -30,9 +30,10 @@ const READY: Duration = Duration::from_secs(2);
 
 /// The build that is to be killed: the one to be shipped, where one is named.
 fn program() -> PathBuf {
-    match std::env::var_os("CHAT_SERVER_BIN") {
-        Some(path) if is_full() => path.into(),
-        _ => binary::built().into(),
+    if is_full() {
+        binary::chosen()
+    } else {
+        binary::built().into()
     }
 }
 

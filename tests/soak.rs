@@ -1,8 +1,8 @@
 //! Load for as long as one likes, with cuts, stalls and kills: nothing is lost, doubled or moved, and memory stays.
 //!
-//! A few seconds in the ordinary run. `SOAK_MINUTES=30 CHAT_SERVER_BIN=target/release/chat-server cargo test --release
-//! --test soak -- --nocapture` soaks that build for half an hour: five kills in the first third, then one life, in whose
-//! second half memory is watched.
+//! A few seconds in the ordinary run. `SOAK_MINUTES=30 CHAT_SERVER_BIN=target/release/chat-server cargo test --test soak
+//! -- --nocapture` soaks that build for half an hour: five kills in the first third, then one life, in whose second half
+//! memory is watched.
 #![allow(
     dead_code,
     reason = "each test program uses its own part of the vocabulary"
@@ -40,8 +40,11 @@ fn minutes() -> Option<f64> {
 }
 
 fn program() -> PathBuf {
-    let named = std::env::var_os("CHAT_SERVER_BIN").filter(|_| minutes().is_some());
-    named.map_or_else(|| binary::built().into(), PathBuf::from)
+    if minutes().is_some() {
+        binary::chosen()
+    } else {
+        binary::built().into()
+    }
 }
 
 /// Lets time go by; what happens meanwhile is up to the clients.

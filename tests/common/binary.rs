@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::mpsc,
 };
@@ -15,6 +15,16 @@ use super::PATIENCE;
 /// The executable that was built with these tests.
 pub fn built() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_chat-server"))
+}
+
+/// The build that `CHAT_SERVER_BIN` names, by its full name, since it runs in a folder of its own; else the one of this
+/// test.
+pub fn chosen() -> PathBuf {
+    match std::env::var_os("CHAT_SERVER_BIN") {
+        Some(path) => std::fs::canonicalize(&path)
+            .unwrap_or_else(|error| panic!("CHAT_SERVER_BIN={}: {error}", path.display())),
+        None => built().into(),
+    }
 }
 
 /// The executable, in a working directory, with nothing in its environment that could steer it.
