@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
 pub use outbox::{End, News, Outbox};
-pub use queue::{Queued, shrink_after_burst};
+pub use queue::{Pushed, Queue, Queued, shrink_after_burst};
 
 use crate::{
     frame::Frame,

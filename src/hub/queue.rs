@@ -11,8 +11,9 @@ use crate::{
     seeded::{self, Bug},
 };
 
+/// Everything that waits for one reader, and its place in the log.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub struct Queue {
     waiting: VecDeque<Queued>,
     mode: Mode,
     /// Everything waiting, held, or taken and not yet written.
@@ -46,12 +47,13 @@ enum Mode {
     },
 }
 
-/// A frame, and which message it is, if it is one.
+/// What waits.
 #[derive(Debug)]
 pub struct Queued {
     /// The frame.
     pub frame: Frame,
-    message: Option<MessageId>,
+    /// Which message it is, if it is one.
+    pub message: Option<MessageId>,
 }
 
 impl From<Frame> for Queued {
@@ -65,7 +67,7 @@ impl From<Frame> for Queued {
 
 /// What became of a message that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub enum Pushed {
     /// It waits, or is held for the moment at which the reader is live.
     Queued,
     /// It is left to the log, as those before it.
@@ -76,7 +78,7 @@ pub(super) enum Pushed {
 
 impl Queue {
     /// For a reader that is not live yet and that gets what comes after `position`.
-    pub(super) fn new(position: Cursor) -> Self {
+    pub fn new(position: Cursor) -> Self {
         Self {
             waiting: VecDeque::new(),
             mode: Mode::Behind { missed: false },
@@ -91,40 +93,43 @@ impl Queue {
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// Everything that waits, is held, or was taken and is not written yet.
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Everything but the messages that wait.
-    pub(super) fn kept_bytes(&self) -> usize {
+    pub fn kept_bytes(&self) -> usize {
         self.bytes - self.message_bytes.min(self.bytes)
     }
 
-    pub(super) fn is_live(&self) -> bool {
+    /// Whether messages are queued as they are published.
+    pub fn is_live(&self) -> bool {
         matches!(self.mode, Mode::Live)
     }
 
     /// Whether one frame waits: the one that was just added, for which the pump may be asleep.
-    pub(super) fn has_one(&self) -> bool {
+    pub fn has_one(&self) -> bool {
         self.waiting.len() == 1
     }
 
-    pub(super) fn position(&self) -> Cursor {
+    /// Everything up to here waits, has left, or is not for this reader.
+    pub fn position(&self) -> Cursor {
         self.position
     }
 
     /// The newest message that this reader was sent, or will be if nothing is dropped.
-    pub(super) fn sent(&self) -> Cursor {
+    pub fn sent(&self) -> Cursor {
         self.sent
     }
 
     /// How many DMs from this connection are remembered.
-    pub(super) fn own(&self) -> usize {
+    pub fn own(&self) -> usize {
         self.own.len()
     }
 
     /// A message was published; ids increase. It must not make all that waits longer than `limit_bytes`.
-    pub(super) fn push(&mut self, id: MessageId, frame: Frame, limit_bytes: usize) -> Pushed {
+    pub fn push(&mut self, id: MessageId, frame: Frame, limit_bytes: usize) -> Pushed {
         let fits = self.bytes + frame.len_bytes() <= limit_bytes;
         match &mut self.mode {
             Mode::Live if fits => {
@@ -150,7 +155,7 @@ impl Queue {
     }
 
     /// A message was published that came from this connection, which does not get it back.
-    pub(super) fn skip(&mut self, id: MessageId) {
+    pub fn skip(&mut self, id: MessageId) {
         if self.is_live() {
             self.position = id.into();
         }
@@ -159,7 +164,7 @@ impl Queue {
     }
 
     /// Adds what is no message, whatever the limit.
-    pub(super) fn add(&mut self, item: Queued) {
+    pub fn add(&mut self, item: Queued) {
         self.bytes += item.frame.len_bytes();
         self.waiting.push_back(item);
     }
@@ -183,12 +188,12 @@ impl Queue {
     }
 
     /// Whether it fell behind since this was last asked.
-    pub(super) fn fell_behind(&mut self) -> bool {
+    pub fn fell_behind(&mut self) -> bool {
         mem::take(&mut self.fell)
     }
 
     /// Leaves messages to the log from now on. Nothing is missed by that yet.
-    pub(super) fn leave_to_log(&mut self) {
+    pub fn leave_to_log(&mut self) {
         if self.is_live() {
             self.mode = Mode::Behind { missed: false };
         }
@@ -198,7 +203,7 @@ impl Queue {
     /// something. Own DMs up to `floor` come back this time.
     ///
     /// A reader that is behind already goes on from where it is: what it is owed lies in other rooms.
-    pub(super) fn rewind(&mut self, position: Cursor, floor: Cursor, missed: bool) {
+    pub fn rewind(&mut self, position: Cursor, floor: Cursor, missed: bool) {
         self.position = self.position.min(position);
         self.safe = self.safe.min(position);
         self.own.retain(|&id| Cursor::from(id) > floor);
@@ -208,7 +213,7 @@ impl Queue {
     }
 
     /// Begins to read a page after the returned position. `None` when nothing is missed: then the reader is live.
-    pub(super) fn begin_page(&mut self) -> Option<Cursor> {
+    pub fn begin_page(&mut self) -> Option<Cursor> {
         let Mode::Behind { missed } = self.mode else {
             return None;
         };
@@ -227,7 +232,7 @@ impl Queue {
 
     /// Adds a page, whatever the limit; nothing in it may be ahead of what was published. With the last one, the reader is
     /// live if what came meanwhile could be held.
-    pub(super) fn finish_page(&mut self, page: Vec<(MessageId, Frame)>, has_more: bool) {
+    pub fn finish_page(&mut self, page: Vec<(MessageId, Frame)>, has_more: bool) {
         let (held, missed) = self.stop_reading();
         for (id, frame) in page {
             if self.own.binary_search(&id).is_ok() {
@@ -253,7 +258,7 @@ impl Queue {
     }
 
     /// Ends the reading: what was held, which counts no more, and whether something could not be held.
-    pub(super) fn stop_reading(&mut self) -> (Vec<Queued>, bool) {
+    pub fn stop_reading(&mut self) -> (Vec<Queued>, bool) {
         match mem::replace(&mut self.mode, Mode::Behind { missed: true }) {
             Mode::Reading { held, missed } => {
                 let bytes: usize = held.iter().map(|item| item.frame.len_bytes()).sum();
@@ -266,12 +271,7 @@ impl Queue {
 
     /// Moves up to `most` of what waits into `batch`, and no more once that has `enough_bytes`: what was taken cannot be
     /// dropped. Whether there was anything.
-    pub(super) fn take(
-        &mut self,
-        batch: &mut VecDeque<Queued>,
-        most: usize,
-        enough_bytes: usize,
-    ) -> bool {
+    pub fn take(&mut self, batch: &mut VecDeque<Queued>, most: usize, enough_bytes: usize) -> bool {
         if self.waiting.is_empty() {
             shrink_after_burst(&mut self.waiting);
             return false;
@@ -300,12 +300,12 @@ impl Queue {
     }
 
     /// `bytes` of what was taken have been written.
-    pub(super) fn written(&mut self, bytes: usize) {
+    pub fn written(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// Drops all that waits, replies as well.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.waiting = VecDeque::new();
         self.message_bytes = 0;
     }
@@ -329,195 +329,5 @@ const KEPT_FRAMES: usize = 64;
 pub fn shrink_after_burst<T>(queue: &mut VecDeque<T>) {
     if queue.capacity() > KEPT_FRAMES && queue.is_empty() {
         *queue = VecDeque::new();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT_BYTES: usize = 100;
-
-    fn frame(id: i64) -> Frame {
-        Frame::encoded(&[u8::try_from(id).unwrap(); 30])
-    }
-
-    fn id(id: i64) -> MessageId {
-        MessageId::new(id).unwrap()
-    }
-
-    fn at(position: i64) -> Cursor {
-        Cursor::new(position).unwrap()
-    }
-
-    fn live() -> Queue {
-        let mut queue = Queue::new(Cursor::START);
-        assert_eq!(queue.begin_page(), None);
-        queue
-    }
-
-    fn push(queue: &mut Queue, ids: std::ops::RangeInclusive<i64>) -> Pushed {
-        ids.map(|n| queue.push(id(n), frame(n), LIMIT_BYTES))
-            .last()
-            .unwrap()
-    }
-
-    fn page(ids: std::ops::RangeInclusive<i64>) -> Vec<(MessageId, Frame)> {
-        ids.map(|n| (id(n), frame(n))).collect()
-    }
-
-    /// The messages that wait, as taken and written by a pump; a reply is 0.
-    fn take(queue: &mut Queue, most: usize) -> Vec<i64> {
-        let mut batch = VecDeque::new();
-        queue.take(&mut batch, most, usize::MAX);
-        let ids = batch
-            .iter()
-            .map(|item| item.message.map_or(0, MessageId::get));
-        let ids = ids.collect();
-        queue.written(batch.iter().map(|item| item.frame.len_bytes()).sum());
-        ids
-    }
-
-    #[test]
-    fn a_new_reader_is_not_live_and_what_it_misses_is_in_the_log() {
-        let mut queue = Queue::new(at(5));
-        assert_eq!(push(&mut queue, 6..=6), Pushed::Left);
-        assert_eq!(queue.begin_page(), Some(at(5)));
-        queue.finish_page(page(6..=6), false);
-        assert!(queue.is_live());
-        assert_eq!(push(&mut queue, 7..=7), Pushed::Queued);
-        assert_eq!(take(&mut queue, 9), [6, 7]);
-    }
-
-    #[test]
-    fn whoever_falls_behind_keeps_the_replies_and_goes_on_after_what_was_taken() {
-        let mut queue = live();
-        push(&mut queue, 1..=2);
-        assert_eq!(take(&mut queue, 1), [1]);
-        queue.add(frame(9).into());
-        assert_eq!(push(&mut queue, 3..=4), Pushed::FellBehind);
-        assert_eq!(push(&mut queue, 5..=5), Pushed::Left);
-        assert_eq!(take(&mut queue, 9), [0]);
-        assert_eq!((queue.bytes(), queue.sent()), (0, at(1)));
-        assert_eq!(queue.begin_page(), Some(at(1)));
-        queue.finish_page(page(2..=3), true);
-        assert_eq!(take(&mut queue, 9), [2, 3]);
-        assert_eq!(queue.begin_page(), Some(at(3)));
-        queue.finish_page(page(4..=5), false);
-        push(&mut queue, 6..=6);
-        assert_eq!(take(&mut queue, 9), [4, 5, 6]);
-    }
-
-    #[test]
-    fn what_was_taken_can_no_longer_be_dropped_and_counts_as_kept() {
-        let mut queue = live();
-        push(&mut queue, 1..=3);
-        assert_eq!(queue.kept_bytes(), 0);
-        let mut batch = VecDeque::new();
-        queue.take(&mut batch, 9, 31);
-        assert_eq!(
-            (batch.len(), queue.kept_bytes(), queue.bytes()),
-            (2, 60, 90)
-        );
-        assert_eq!(push(&mut queue, 4..=4), Pushed::FellBehind);
-        assert_eq!((queue.kept_bytes(), queue.bytes()), (60, 60));
-        queue.written(60);
-        assert_eq!((queue.bytes(), queue.sent()), (0, at(2)));
-    }
-
-    #[test]
-    fn what_comes_while_the_last_page_is_read_follows_it_once() {
-        let mut queue = live();
-        push(&mut queue, 1..=4);
-        queue.begin_page();
-        push(&mut queue, 5..=7);
-        queue.finish_page(page(1..=6), false);
-        assert!(queue.is_live());
-        assert_eq!(take(&mut queue, 9), [1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(queue.bytes(), 0);
-    }
-
-    #[test]
-    fn more_than_can_be_held_while_a_page_is_read_is_another_page() {
-        let mut queue = live();
-        push(&mut queue, 1..=4);
-        queue.begin_page();
-        push(&mut queue, 5..=9);
-        queue.finish_page(page(1..=4), false);
-        assert_eq!(take(&mut queue, 9), [1, 2, 3, 4]);
-        assert_eq!(queue.begin_page(), Some(at(4)));
-    }
-
-    #[test]
-    fn a_page_that_could_not_be_read_is_still_missing() {
-        let mut queue = live();
-        push(&mut queue, 1..=4);
-        queue.begin_page();
-        push(&mut queue, 5..=5);
-        queue.stop_reading();
-        assert_eq!((queue.begin_page(), queue.bytes()), (Some(at(0)), 0));
-    }
-
-    #[test]
-    fn own_dms_do_not_come_back_out_of_the_log() {
-        let mut queue = live();
-        push(&mut queue, 1..=1);
-        queue.skip(id(2));
-        assert_eq!(push(&mut queue, 3..=5), Pushed::FellBehind);
-        queue.skip(id(6));
-        assert_eq!(queue.begin_page(), Some(at(0)));
-        queue.finish_page(page(1..=3), true);
-        queue.begin_page();
-        queue.finish_page(page(4..=6), false);
-        assert_eq!(take(&mut queue, 9), [1, 3, 4, 5]);
-        assert_eq!(queue.own(), 0);
-    }
-
-    #[test]
-    fn with_nothing_waiting_an_own_dm_moves_the_position() {
-        let mut queue = live();
-        push(&mut queue, 1..=1);
-        take(&mut queue, 9);
-        queue.skip(id(2));
-        assert_eq!(queue.own(), 0);
-        assert_eq!(push(&mut queue, 3..=6), Pushed::FellBehind);
-        assert_eq!((queue.begin_page(), queue.sent()), (Some(at(2)), at(1)));
-    }
-
-    #[test]
-    fn a_resume_has_own_dms_replayed() {
-        let mut queue = live();
-        push(&mut queue, 1..=1);
-        queue.skip(id(2));
-        queue.leave_to_log();
-        queue.skip(id(3));
-        queue.rewind(at(1), at(2), true);
-        assert_eq!(queue.begin_page(), Some(at(1)));
-        queue.finish_page(page(2..=3), false);
-        assert_eq!(take(&mut queue, 9), [1, 2]);
-    }
-
-    #[test]
-    fn a_resume_forgets_nothing_that_was_owed_before() {
-        let mut queue = live();
-        push(&mut queue, 1..=1);
-        take(&mut queue, 9);
-        push(&mut queue, 2..=5);
-        queue.leave_to_log();
-        queue.rewind(at(9), at(9), false);
-        assert_eq!(queue.begin_page(), Some(at(1)));
-    }
-
-    #[test]
-    fn what_still_waits_after_a_resume_is_read_again_when_it_is_dropped() {
-        let mut queue = live();
-        push(&mut queue, 1..=1);
-        take(&mut queue, 9);
-        push(&mut queue, 2..=3);
-        queue.leave_to_log();
-        queue.rewind(at(3), at(3), false);
-        queue.begin_page();
-        assert_eq!(push(&mut queue, 4..=5), Pushed::FellBehind);
-        assert_eq!(queue.begin_page(), Some(at(1)));
     }
 }
