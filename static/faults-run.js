@@ -14,7 +14,7 @@ const POST_TRIES = 20;
 
 /**
  * @typedef {{who: string, name: string, me: number, chat: any, wire: any, key: string, positions: Map<string, number>,
- *   cursor(): {lastId: number, epoch?: string}, countShown(nonce: string): number, signal: AbortSignal,
+ *   cursor: {lastId: number, epoch?: string}, countShown(nonce: string): number, signal: AbortSignal,
  *   api(path: string, options?: {method?: string, body?: unknown}): Promise<Response>}} Subject `key`: the conversation to write to;
  *   `positions`: the last `seq` of each conversation that came over the wire
  * @typedef {{did(text: string, simulated?: boolean): void, saw(text: string): void, wait(text: string, offer?: {label: string, act(): void}): void,
@@ -32,8 +32,8 @@ export const EXPERIMENTS = {
     about: 'The network goes, messages are written, then the client hears of it: close code 1006, no close frame.',
     simulated: 'A page cannot tear a TCP connection: the server sees an orderly close.',
     run: (given) => cut(given, ({ report, subject }) => {
-      subject.wire.drop();
       report.did('Told the client that the connection is gone (1006)', true);
+      subject.wire.drop();
     }),
   },
   silent: {
@@ -42,7 +42,9 @@ export const EXPERIMENTS = {
     simulated: 'The browser goes on reading and answering pings; the client neither sees nor sends anything.',
     run: (given) => cut(given, ({ report, subject }) => {
       report.wait('Waiting for the client’s watchdog', { label: 'Wake up now', act: () => {
-        if (subject.wire.drop()) report.did('Woke up, and found the connection dead (1006)', true);
+        if (!subject.wire.isOpen) return; // the watchdog was faster
+        report.did('Woke up, and found the connection dead (1006)', true);
+        subject.wire.drop();
       } });
     }),
   },
@@ -57,8 +59,8 @@ export const EXPERIMENTS = {
     about: 'The server’s close for a token that has ended: 4401. The client must not come back with the same token by itself.',
     simulated: 'The token is still good: the close is made here, and the server sees an orderly one.',
     run: (given) => cut(given, ({ report, subject }) => {
-      subject.wire.end(4401, 'the token expired (simulated)');
       report.did('Ended the connection with 4401', true);
+      subject.wire.end(4401, 'the token expired (simulated)');
       if (subject.chat.state === 'closed') {
         report.saw('The client stopped, and did not try the same token again');
         report.wait('A new token is needed', { label: 'Connect again', act: () => subject.chat.connect().catch(() => {}) });
@@ -84,7 +86,7 @@ async function cut(given, break_) {
   const { subject, report, count } = given;
   const watch = watchClient(given);
   try {
-    const cursor = subject.cursor();
+    const cursor = subject.cursor;
     if (!subject.wire.silence()) throw new Over('There is no connection to break.');
     report.did('Nothing passes any more, in either direction', true);
     report.saw(`The client stands at message ${cursor.lastId}`);
@@ -93,7 +95,7 @@ async function cut(given, break_) {
     await watch.until(() => watch.resumed);
     report.saw(watch.resumed);
     await watch.until(() => watch.isWhole(), SETTLE_MS).catch(rethrowOver);
-    report.saw(`The client stands at message ${subject.cursor().lastId}, it stood at ${cursor.lastId}`);
+    report.saw(`The client stands at message ${subject.cursor.lastId}, it stood at ${cursor.lastId}`);
     conclude(given, watch);
   } finally {
     watch.stop();

@@ -45,7 +45,8 @@ export function createFaults({ log, subject }) {
     const on = subject();
     const why = running ? 'One is running.' : !on ? 'Nobody is signed in.' : !on.key ? 'Open a conversation first: there messages are written.' : '';
     for (const button of buttons) button.disabled = why !== '';
-    line.replaceChildren(why || `On the connection of ${on.name}, with messages in ${on.place}.`);
+    const words = visible(why || `On the connection of ${on.name}, with messages in ${on.place}.`);
+    if (line.textContent !== words) line.textContent = words;
   }
 
   return { node, show: draw, hide() {}, reset: draw };

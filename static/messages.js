@@ -157,8 +157,17 @@ function messageRow(message, at, joined, actions) {
       el('div', { class: 'message-main' },
         el('p', { class: joined ? 'unseen' : 'message-head' }, ...sender(message, own, actions), timeOf(at)),
         el('div', { class: 'content', dir: 'auto' }, message.content)),
+      framesButton(message, actions),
       own && el('span', { class: 'stored', title: `Stored as message ${message.id}` }, icon('check'), el('span', { class: 'unseen' }, 'Stored'))),
   };
+}
+
+/** To what went over the wire for it. */
+function framesButton(message, { frames }) {
+  return frames && el('button', {
+    class: 'message-frames', type: 'button', title: 'The frames of this message', 'aria-label': `The frames of message ${message.id}`,
+    onclick: () => frames(message),
+  }, icon('frames'));
 }
 
 function sender({ fromUser, username }, own, { openDm }) {

@@ -13,16 +13,21 @@ import { createSidebar } from './sidebar.js';
 import { createSignIn } from './signin.js';
 import { forgetSession, keepSession, loadSession, newSession } from './session.js';
 
+const DRAWN_MS = 100; // for what was selected to be on the screen
+const FOUND_MS = 2_500; // that a message which was looked for stands out
+
 /**
  * @typedef {ReturnType<typeof createPerson>} Person
  * @typedef {{root: HTMLElement, suffix: string, changed(): void, opened(person: Person, signal: AbortSignal): void,
- *   ended(person: Person): void, together?: () => void, socket?: () => (new (url: string, protocols: string[]) => any) | undefined}} Options
+ *   ended(person: Person): void, together?: () => void, socket?: (person: Person) => (new (url: string, protocols: string[]) => any) | undefined,
+ *   frames?: (person: Person, message: {id: number, nonce?: string}) => void}} Options
  *   `suffix`: behind the ids of this person's elements, '' for the first; `opened`: somebody signed in, until `signal` ends;
- *   `socket`: the WebSocket class for the next session, for tools that look at or disturb the connection
+ *   `socket`: the WebSocket class for the next session, for tools that look at or disturb the connection; `frames`: shows
+ *   what went over the wire for a message
  */
 
 /** @param {Options} options */
-export function createPerson({ root, suffix, changed, opened, ended, together, socket }) {
+export function createPerson({ root, suffix, changed, opened, ended, together, socket, frames }) {
   const $ = stamp(page('person-template'), root, suffix);
   const gone = new AbortController();
   const key = `chat-server${suffix}`;
@@ -43,7 +48,7 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
   function enter(session) {
     const life = new AbortController();
     const remember = keepSession(key, session, life.signal);
-    const chat = createChat({ token: session.token, WebSocket: socket?.() });
+    const chat = createChat({ token: session.token, WebSocket: socket?.(person) });
     open = { session, chat, end: () => { open = null; chat.close(); life.abort(); ended(person); } };
     const leave = (notice) => {
       interrupted = notice ? session : null;
@@ -54,7 +59,9 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
     };
     signIn.hide();
     $('chat').hidden = false;
-    Object.assign(open, createPanes({ $, chat, session, remember, leave, changed, signal: life.signal }));
+    Object.assign(open, createPanes({
+      $, chat, session, remember, leave, changed, signal: life.signal, frames: frames && ((message) => frames(person, message)),
+    }));
     opened(person, life.signal);
     open.show('talk');
     chat.connect();
@@ -89,6 +96,20 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
         if (!gone.signal.aborted) signIn.show(error.code === 'unreachable' || error.code === 'rate_limited' ? error.message : '', false);
       }
     },
+    /** Goes to a message, where it is loaded. @param {{key: string, id: number, nonce?: string}} message @returns {Promise<boolean>} */
+    async reveal({ key: place, id, nonce }) {
+      if (!open?.conversations.list.some((conversation) => conversation.key === place)) return false;
+      open.conversations.select(place);
+      open.show('talk');
+      await new Promise((resolve) => { setTimeout(resolve, DRAWN_MS); });
+      const node = [...$('messages').children].find((child) => child.dataset.key === `m:${id}` || child.dataset.key === `n:${nonce}`);
+      if (!node) return false;
+      node.scrollIntoView({ block: 'center' });
+      node.classList.add('found');
+      setTimeout(() => node.classList.remove('found'), FOUND_MS);
+      node.querySelector('.message-frames')?.focus({ preventScroll: true });
+      return true;
+    },
     /** The pill of the connection stands where there is room for it. @param {Element | null} place none: in the panes */
     placePill(place) {
       if (place) place.replaceChildren($('pill'));
@@ -110,13 +131,14 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
 }
 
 /** Everything between one session and its panes. `signal` ends it: listeners, timers. */
-function createPanes({ $, chat, session, remember, leave, changed, signal }) {
+function createPanes({ $, chat, session, remember, leave, changed, signal, frames }) {
   const redraw = batched(() => signal.aborted || draw());
   const conversations = new Conversations({ chat, session, remember, changed: redraw });
   const actions = {
     $,
     me: session.user,
     signal,
+    frames,
     openDm: (id, name) => { conversations.openDm(id, name); show('talk'); },
     select: (key) => { conversations.select(key); show('talk'); },
     join: async (room) => { await conversations.join(room); show('talk'); },

@@ -130,9 +130,10 @@ export function createRaw({ log, sender, jump }) {
     const sizes = contentBytes === undefined ? `${bytes} bytes` : `${bytes} bytes, content ${contentBytes}`;
     const isEmpty = text.value === '';
     verdict.className = `verdict ${isEmpty ? 'quiet' : problem ? 'bad' : 'good'}`;
-    verdict.replaceChildren(isEmpty ? 'Choose a template, or write one JSON object.' : problem
+    const words = isEmpty ? 'Choose a template, or write one JSON object.' : problem
       ? `${problem.code}: ${visible(problem.message)}`
-      : `A frame that the server takes: ${sizes}. ${visible(hints.join(' '))}`);
+      : `A frame that the server takes: ${sizes}. ${visible(hints.join(' '))}`;
+    if (verdict.textContent !== words) verdict.textContent = words; // it is read out when it changes
     text.setAttribute('aria-invalid', String(Boolean(problem) && !isEmpty));
     send.disabled = isEmpty;
     send.textContent = problem && !isEmpty ? 'Send anyway' : 'Send';

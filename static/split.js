@@ -9,7 +9,7 @@ import { createPerson } from './person.js';
 const KEY = 'chat-server-split'; // '1' or '2' while there are two: which of them is shown
 
 /**
- * @param {Pick<import('./person.js').Options, 'opened' | 'ended' | 'socket'> & {changed(): void}} options what each person is made with
+ * @param {Pick<import('./person.js').Options, 'opened' | 'ended' | 'socket' | 'frames'> & {changed(): void}} options what each person is made with
  */
 export function createSplit({ changed, ...options }) {
   const place = $('people');

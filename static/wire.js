@@ -27,7 +27,7 @@ export function withoutToken(text) {
  * @typedef {{socket: number, direction: 'in' | 'out', text: string, bytes: number, lost?: boolean, raw?: boolean,
  *   again?: boolean, heldMs?: number}} Recorded `lost`: a fault kept it from its reader; `raw`: written by hand; `again`:
  *   the second of two that are the same
- * @param {{record(frame: Recorded): void, ended(socket: number, code: number, reason: string, simulated: boolean): void}} observer
+ * @param {{record(frame: Recorded): void, ended(socket: number, simulated: boolean): void}} observer
  */
 export function wrapSocket(observer) {
   /** @type {Wired | null} the socket of this moment */ let current = null;
@@ -72,6 +72,7 @@ export function wrapSocket(observer) {
     }
 
     close(code) {
+      if (!this.#over) observer.ended(this.#number, false);
       this.#letGo();
       this.#inner.close(code);
     }
@@ -131,7 +132,7 @@ export function wrapSocket(observer) {
     #finish(code, reason, simulated = false) {
       if (this.#over) return;
       this.#letGo();
-      observer.ended(this.#number, code, reason, simulated);
+      observer.ended(this.#number, simulated);
       this.onclose?.({ code, reason });
     }
 
