@@ -38,7 +38,7 @@ export function createFaults({ log, subject }) {
     report.node.scrollIntoView({ block: 'nearest' });
     while (reports.childElementCount > REPORTS_MAX) reports.lastElementChild.remove();
     const wanted = Math.min(COUNT_MAX, Math.max(0, Math.trunc(Number(count.value)) || 0));
-    await runExperiment(id, { subject: on, log, report, count: wanted });
+    await runExperiment(id, { subject: on, log, report, count: wanted, key: on.key });
     running = false;
     draw();
   }
