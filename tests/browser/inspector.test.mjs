@@ -262,6 +262,15 @@ test('a message leads to the frames that made it, by keyboard as well, and a fra
   await page.getByRole('button', { name: 'Show all' }).click();
   await frames(ann, { hasText: 'the second of two' }).first().waitFor();
 
+  // Without a nonce it is the id by which they are found, and the ref by which the request is.
+  await tool(ann, 'Raw');
+  await page.locator('#raw-text').fill('{"type":"message","room":"general","content":"by hand","ref":"by-hand"}');
+  await page.locator('#raw-send').click();
+  await ann.openConversation('general');
+  await ann.message('by hand').getByRole('button', { name: /^The frames of message/ }).click();
+  await page.waitForFunction(() => document.querySelectorAll('#frames .frame').length === 3);
+  assert.equal(await frames(ann, { hasText: 'raw' }).count(), 1);
+
   // Somebody else's: only what came.
   await bob.message('the second of two').hover();
   await bob.message('the second of two').getByRole('button', { name: /^The frames of message/ }).click();
