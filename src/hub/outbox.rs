@@ -126,6 +126,12 @@ impl Outbox {
         self.lock().queue.rewind(position, floor, missed);
     }
 
+    /// What waits or was taken and not yet written, in bytes, and whether the reader is live.
+    pub(super) fn load(&self) -> (usize, bool) {
+        let state = self.lock();
+        (state.queue.bytes(), state.queue.is_live())
+    }
+
     /// Whether the reader was too slow for what is live since this was last asked.
     pub fn fell_behind(&self) -> bool {
         self.lock().queue.fell_behind()

@@ -11,3 +11,4 @@ mod handshake;
 mod lifecycle;
 mod resume;
 mod slow;
+mod stats;
