@@ -398,11 +398,11 @@ test('at 390 px there is one pane at a time and no horizontal scroll', async () 
   await page.locator('#join-form').waitFor();
   assert.equal(await page.locator('#talk').isVisible(), false);
   await fits('conversations');
-  await page.getByRole('button', { name: 'Frames' }).click();
+  await page.getByRole('button', { name: 'Tools' }).click();
   await page.locator('#frames .frame').first().waitFor();
   await page.locator('#frames .frame summary').first().click();
-  await fits('frames');
-  await page.getByRole('button', { name: 'Close the frames' }).click();
+  await fits('tools');
+  await page.getByRole('button', { name: 'Close the tools' }).click();
   await ann.openConversation('general');
   await page.locator('#composer-text').waitFor();
   await ann.leave();

@@ -1,0 +1,324 @@
+/**
+ * The experiments: each does one thing to the connection of a real person, lets messages be written meanwhile, watches
+ * what the client does, and judges what came. It only looks and breaks: everything that mends is the client's own work.
+ */
+
+import { newNonce } from './chat-client.js';
+import { judge, placeName, verdict } from './faults-judge.js';
+
+export const SLOW_BYTES_PER_SECOND = 1_024;
+export const BURST = 100;
+const SETTLE_MS = 30_000; // for what was missed to come, once the connection is back
+const BUSY_WAIT_MS = 1_000;
+const POST_TRIES = 20;
+
+/**
+ * @typedef {{who: string, name: string, me: number, chat: any, wire: any, key: string, positions: Map<string, number>,
+ *   cursor: {lastId: number, epoch?: string}, countShown(nonce: string): number, signal: AbortSignal,
+ *   api(path: string, options?: {method?: string, body?: unknown}): Promise<Response>}} Subject `key`: the conversation to write to;
+ *   `positions`: the last `seq` of each conversation that came over the wire
+ * @typedef {{did(text: string, simulated?: boolean): void, saw(text: string): void, wait(text: string, offer?: {label: string, act(): void}): void,
+ *   end(ok: boolean, text: string): void}} Report
+ * @typedef {{subject: Subject, log: import('./inspector-log.js').FrameLog, report: Report, count: number}} Given
+ */
+
+/** The person signed out, or the experiment was given up. */
+class Over extends Error {}
+
+/** @type {Record<string, {label: string, about: string, simulated: string, run(given: Given): Promise<void>}>} */
+export const EXPERIMENTS = {
+  drop: {
+    label: 'Drop the connection',
+    about: 'The network goes, messages are written, then the client hears of it: close code 1006, no close frame.',
+    simulated: 'A page cannot tear a TCP connection: the server sees an orderly close.',
+    run: (given) => cut(given, ({ report, subject }) => {
+      report.did('Told the client that the connection is gone (1006)', true);
+      subject.wire.drop();
+    }),
+  },
+  silent: {
+    label: 'Go silent',
+    about: 'As a phone that sleeps: nothing comes, nothing goes, nobody says so. The client’s watchdog has to notice: a ping after 25 s without a frame, and 10 s for its answer.',
+    simulated: 'The browser goes on reading and answering pings; the client neither sees nor sends anything.',
+    run: (given) => cut(given, ({ report, subject }) => {
+      report.wait('Waiting for the client’s watchdog', { label: 'Wake up now', act: () => {
+        if (!subject.wire.isOpen) return; // the watchdog was faster
+        report.did('Woke up, and found the connection dead (1006)', true);
+        subject.wire.drop();
+      } });
+    }),
+  },
+  slow: {
+    label: 'Slow reader',
+    about: `What comes is handed to the client at ${SLOW_BYTES_PER_SECOND} bytes per second.`,
+    simulated: 'The browser itself goes on reading at full speed: the server sees no slow reader.',
+    run: slow,
+  },
+  expired: {
+    label: 'Expired token',
+    about: 'The server’s close for a token that has ended: 4401. The client must not come back with the same token by itself.',
+    simulated: 'The token is still good: the close is made here, and the server sees an orderly one.',
+    run: (given) => cut(given, ({ report, subject }) => {
+      report.did('Ended the connection with 4401', true);
+      subject.wire.end(4401, 'the token expired (simulated)');
+      if (subject.chat.state === 'closed') {
+        report.saw('The client stopped, and did not try the same token again');
+        report.wait('A new token is needed', { label: 'Connect again', act: () => subject.chat.connect().catch(() => {}) });
+      }
+    }),
+  },
+  duplicate: {
+    label: 'Duplicate a send',
+    about: 'One message goes out twice with the same nonce, as when an acknowledgement was lost.',
+    simulated: '',
+    run: duplicate,
+  },
+  burst: {
+    label: `Burst ${BURST}`,
+    about: `${BURST} messages at once through the client: all stored, once, in the order of the calls.`,
+    simulated: '',
+    run: burst,
+  },
+};
+
+/** Messages are lost behind a silent socket, `break_` ends it in its way, and the client is watched coming back. */
+async function cut(given, break_) {
+  const { subject, report, count } = given;
+  const watch = watchClient(given);
+  try {
+    const cursor = subject.cursor;
+    if (!subject.wire.silence()) throw new Over('There is no connection to break.');
+    report.did('Nothing passes any more, in either direction', true);
+    report.saw(`The client stands at message ${cursor.lastId}`);
+    await writeMeanwhile(given, watch);
+    if (subject.chat.state === 'open') break_(given);
+    await watch.until(() => watch.resumed);
+    report.saw(watch.resumed);
+    await watch.until(() => watch.isWhole(), SETTLE_MS).catch(rethrowOver);
+    report.saw(`The client stands at message ${subject.cursor.lastId}, it stood at ${cursor.lastId}`);
+    conclude(given, watch);
+  } finally {
+    watch.stop();
+  }
+}
+
+async function slow(given) {
+  const { subject, report, log } = given;
+  const watch = watchClient(given);
+  let longest = 0;
+  const stop = log.on((entry) => { if (entry.who === subject.who) longest = Math.max(longest, entry.heldMs ?? 0); });
+  try {
+    if (!subject.wire.slow(SLOW_BYTES_PER_SECOND)) throw new Over('There is no connection to slow down.');
+    report.did(`The client gets ${SLOW_BYTES_PER_SECOND} bytes per second`, true);
+    await writeMeanwhile(given, watch);
+    report.wait('Waiting for the last message', { label: 'Full speed now', act: () => subject.wire.slow(0) });
+    await watch.until(() => watch.isWhole());
+    report.saw(`The longest that a frame was held back: ${Math.round(longest)} ms`);
+    subject.wire.slow(0);
+    report.did('Full speed again');
+    conclude(given, watch);
+  } finally {
+    subject.wire.slow(0);
+    stop();
+    watch.stop();
+  }
+}
+
+async function duplicate(given) {
+  const { subject, report, log } = given;
+  const nonce = newNonce();
+  const receipts = [];
+  const stop = log.on((entry) => {
+    if (entry.who === subject.who && entry.receipt && entry.nonces.includes(nonce)) receipts.push(JSON.parse(entry.text).data);
+  });
+  const watch = watchClient(given);
+  try {
+    if (!subject.wire.sendTwice()) throw new Over('There is no connection to send on.');
+    report.did(`Sent one message twice, both with the nonce ${nonce}`);
+    const sent = await send(subject, 'This went over the wire twice', nonce);
+    watch.due.set(subject.key, sent.seq);
+    await watch.until(() => receipts.length === 2 && watch.isWhole(), SETTLE_MS).catch(rethrowOver);
+    for (const { id, seq, duplicate: again } of receipts) report.saw(`Acknowledged as message ${id}, number ${seq}${again ? ', duplicate: true' : ''}`);
+    await new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
+    const shown = subject.countShown(nonce);
+    report.saw(`On the screen: ${shown === 1 ? 'once' : `${shown} times`}`);
+    const [first, second] = receipts;
+    const same = second?.duplicate === true && first.id === second.id && first.seq === second.seq;
+    const { ok, text } = watch.verdict();
+    report.end(same && ok && shown <= 1, same ? `Stored once. ${text}` : `The two acknowledgements differ. ${text}`);
+  } finally {
+    stop();
+    watch.stop();
+  }
+}
+
+async function burst(given) {
+  const { subject, report, log } = given;
+  const watch = watchClient(given);
+  let refused = 0;
+  let asked = 0;
+  const stop = log.on((entry) => {
+    if (entry.who !== subject.who || entry.note !== undefined) return;
+    if (entry.direction === 'out' && (entry.type === 'message' || entry.type === 'dm')) asked += 1;
+    if (entry.bad && entry.text.includes('"rate_limited"')) refused += 1;
+  });
+  try {
+    const start = performance.now();
+    report.did(`Asked the client to send ${BURST} messages`);
+    const receipts = await watch.race(Promise.all(Array.from({ length: BURST }, (_, index) => send(subject, `burst ${index + 1} of ${BURST}`, newNonce()))));
+    const ms = performance.now() - start;
+    report.saw(`Stored: ${receipts.length}, in ${Math.round(ms)} ms (${Math.round((receipts.length * 1000) / ms)} per second)`);
+    report.saw(`Refused as too fast: ${refused}; frames sent: ${asked}, so ${asked - BURST} again`);
+    const inOrder = receipts.every(({ seq }, index) => index === 0 || seq > receipts[index - 1].seq);
+    report.saw(inOrder ? 'The order of the calls was kept' : 'The order of the calls was not kept');
+    watch.due.set(subject.key, receipts.at(-1).seq);
+    await watch.until(() => watch.isWhole(), SETTLE_MS).catch(rethrowOver);
+    const { ok, text } = watch.verdict();
+    report.end(ok && inOrder, text);
+  } finally {
+    stop();
+    watch.stop();
+  }
+}
+
+function conclude({ report }, watch) {
+  const { ok, text } = watch.verdict();
+  report.end(ok, text);
+}
+
+/** Through the client, as the person would. */
+function send({ chat, key }, content, nonce) {
+  const to = key.slice(key.indexOf(':') + 1);
+  return key.startsWith('room:') ? chat.send(to, content, { nonce }) : chat.dm(Number(to), content, { nonce });
+}
+
+/** Over HTTP, with the same token: from somewhere else, so that there is something to miss. */
+async function writeMeanwhile({ subject, report, count }, watch) {
+  const to = subject.key.slice(subject.key.indexOf(':') + 1);
+  const place = subject.key.startsWith('room:') ? { room: to } : { to: Number(to) };
+  let first = 0;
+  let last = 0;
+  for (let number = 1; number <= count; number += 1) {
+    const body = { ...place, content: `written meanwhile: ${number} of ${count}`, nonce: newNonce() };
+    const { seq } = await watch.race(post(subject, body));
+    first ||= seq;
+    last = seq;
+    watch.due.set(subject.key, seq);
+  }
+  if (count > 0) report.did(`${count} messages were written to ${placeName(subject.key)} over HTTP: number ${first} to ${last}`);
+}
+
+async function post(subject, body) {
+  for (let tries = 1; ; tries += 1) {
+    const answer = await subject.api('/api/v1/chat/messages', { method: 'POST', body });
+    const data = await answer.json().catch(() => ({}));
+    if (answer.ok) return data;
+    const { code, message, retryAfterMs } = data.error ?? {};
+    if (code !== 'rate_limited' || tries === POST_TRIES) throw new Over(`Writing over HTTP was refused: ${message ?? answer.status}`);
+    const header = Number(answer.headers.get('retry-after')) * 1000;
+    await new Promise((resolve) => { setTimeout(resolve, retryAfterMs ?? (header || BUSY_WAIT_MS)); });
+  }
+}
+
+/**
+ * What the client does from now on, and what it hands to the page: that, not what is on the wire, is what a person gets.
+ * The wire is judged beside it: a frame that came twice is told even where the client made up for it.
+ */
+function watchClient({ subject, log, report }) {
+  const { chat, who, signal } = subject;
+  const before = new Map(subject.positions);
+  const due = new Map();
+  const given = [];
+  const wire = [];
+  const waiting = new Set();
+  const watch = {
+    due,
+    resumed: '',
+    isWhole: () => [...due].every(([key, seq]) => given.some((message) => message.key === key && message.seq >= seq)),
+    verdict() {
+      const onPage = verdict(judge({ before, arrived: given, until: due }));
+      const again = judge({ before, arrived: wire }).filter(({ twice }) => twice.length > 0);
+      const onWire = again.map(({ key, twice }) => ` On the wire ${placeName(key)} ${twice.join(', ')} came twice.`).join('');
+      return { ok: onPage.ok, text: onPage.text + onWire };
+    },
+    until(isSo, patienceMs = 0) {
+      return new Promise((resolve, reject) => {
+        const timer = patienceMs > 0 ? setTimeout(() => finish(new Error('late')), patienceMs) : 0;
+        const look = () => isSo() && finish();
+        const finish = (error) => {
+          clearTimeout(timer);
+          waiting.delete(waiter);
+          if (error) reject(error);
+          else resolve(undefined);
+        };
+        const waiter = { look, finish };
+        waiting.add(waiter);
+        look();
+      });
+    },
+    race: (work) => Promise.race([work, new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(new Over('Signed out.')), { once: true });
+    })]),
+    stop() { for (const stop of stops) stop(); },
+  };
+  const changed = () => { for (const { look } of [...waiting]) look(); };
+  const gone = () => { for (const { finish } of [...waiting]) finish(new Over('Signed out.')); };
+  const hear = (message) => {
+    const { room, fromUser, to, seq } = message;
+    given.push({ key: room === undefined ? `dm:${fromUser === subject.me ? to : fromUser}` : `room:${room}`, seq });
+    changed();
+  };
+  const page = (key, messages) => {
+    // The newest of it instead of all: what is before the page is in the history.
+    if (messages.length > 0) before.set(key, Math.max(before.get(key) ?? 0, messages[0].seq - 1));
+    const known = new Set(given.filter((message) => message.key === key).map(({ seq }) => seq));
+    for (const { seq } of messages) if (seq > (before.get(key) ?? 0) && !known.has(seq)) given.push({ key, seq });
+  };
+  let lostAt = 0;
+  const stops = [
+    chat.on('message', hear),
+    chat.on('dm', hear),
+    chat.on('close', ({ code, reason }) => {
+      lostAt = performance.now();
+      report.saw(`The client saw the connection end: ${code}${reason ? ` (${reason})` : ''}`);
+    }),
+    chat.on('state', ({ state, attempt, retryAt }) => {
+      if (retryAt) report.saw(`It waits ${Math.round(retryAt - Date.now())} ms before attempt ${attempt}`);
+      if (state === 'open' && lostAt) report.saw(`Connected again, ${Math.round(performance.now() - lostAt)} ms after the end`);
+    }),
+    chat.on('reset', ({ reason, rooms, dms }) => {
+      report.saw(`Not replayed (${reason}): the client loaded the newest messages of every conversation instead`);
+      for (const { room, messages } of rooms) page(`room:${room}`, messages);
+      for (const { with: peer, messages } of dms) page(`dm:${peer}`, messages);
+      changed();
+    }),
+    chat.on('reconnected', ({ replayed, complete, reason }) => {
+      watch.resumed = complete ? `resume_ack: ${replayed} replayed, complete` : `resume_ack: not complete (${reason})`;
+      changed();
+    }),
+    log.on((entry) => {
+      if (entry.who !== who || entry.note !== undefined) return;
+      if (entry.type === 'resume' && entry.direction === 'out' && !entry.lost) report.saw(`It sent resume, after message ${JSON.parse(entry.text).after}`);
+      if (entry.arrival && !entry.lost) wire.push(entry.arrival);
+      // An own DM has no echo: its receipt is its arrival.
+      if (entry.receipt?.key.startsWith('dm:') && !entry.lost && !JSON.parse(entry.text).data.duplicate) given.push(entry.receipt);
+      queueMicrotask(changed);
+    }),
+  ];
+  signal.addEventListener('abort', gone, { once: true });
+  stops.push(() => signal.removeEventListener('abort', gone));
+  return watch;
+}
+
+function rethrowOver(error) {
+  if (error instanceof Over) throw error;
+}
+
+/** Runs one, and ends its report whatever happens. @param {string} id @param {Given} given */
+export async function runExperiment(id, given) {
+  try {
+    await EXPERIMENTS[id].run(given);
+  } catch (error) {
+    given.report.end(false, error instanceof Over ? `Given up: ${error.message}` : `Given up: ${error.message ?? error}`);
+  }
+}
