@@ -13,13 +13,14 @@ const BUSY_WAIT_MS = 1_000;
 const POST_TRIES = 20;
 
 /**
- * @typedef {{who: string, name: string, me: number, chat: any, wire: any, key: string, positions: Map<string, number>,
- *   cursor: {lastId: number, epoch?: string}, countShown(nonce: string): number, signal: AbortSignal,
- *   api(path: string, options?: {method?: string, body?: unknown}): Promise<Response>}} Subject `key`: the conversation to write to;
- *   `positions`: the last `seq` of each conversation that came over the wire
+ * @typedef {{who: string, name: string, me: number, chat: any, wire: any, positions: Map<string, number>,
+ *   cursor: {lastId: number, epoch?: string}, countShown(nonce: string): number,
+ *   sendTo(key: string, content: string, nonce: string): Promise<any>, signal: AbortSignal,
+ *   api(path: string, options?: {method?: string, body?: unknown}): Promise<Response>}} Subject `positions`:
+ *   the last `seq` of each conversation that came over the wire
  * @typedef {{did(text: string, simulated?: boolean): void, saw(text: string): void, wait(text: string, offer?: {label: string, act(): void}): void,
  *   end(ok: boolean, text: string): void}} Report
- * @typedef {{subject: Subject, log: import('./inspector-log.js').FrameLog, report: Report, count: number}} Given
+ * @typedef {{subject: Subject, log: import('./inspector-log.js').FrameLog, report: Report, count: number, key: string}} Given `key`: the conversation to write to
  */
 
 /** The person signed out, or the experiment was given up. */
@@ -125,7 +126,7 @@ async function slow(given) {
 }
 
 async function duplicate(given) {
-  const { subject, report, log } = given;
+  const { subject, report, log, key } = given;
   const nonce = newNonce();
   const receipts = [];
   const stop = log.on((entry) => {
@@ -135,8 +136,8 @@ async function duplicate(given) {
   try {
     if (!subject.wire.sendTwice()) throw new Over('There is no connection to send on.');
     report.did(`Sent one message twice, both with the nonce ${nonce}`);
-    const sent = await send(subject, 'This went over the wire twice', nonce);
-    watch.due.set(subject.key, sent.seq);
+    const sent = await watch.race(send(given, 'This went over the wire twice', nonce));
+    watch.due.set(key, sent.seq);
     await watch.until(() => receipts.length === 2 && watch.isWhole(), SETTLE_MS).catch(rethrowOver);
     for (const { id, seq, duplicate: again } of receipts) report.saw(`Acknowledged as message ${id}, number ${seq}${again ? ', duplicate: true' : ''}`);
     await new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
@@ -153,7 +154,7 @@ async function duplicate(given) {
 }
 
 async function burst(given) {
-  const { subject, report, log } = given;
+  const { subject, report, log, key } = given;
   const watch = watchClient(given);
   let refused = 0;
   let asked = 0;
@@ -165,13 +166,13 @@ async function burst(given) {
   try {
     const start = performance.now();
     report.did(`Asked the client to send ${BURST} messages`);
-    const receipts = await watch.race(Promise.all(Array.from({ length: BURST }, (_, index) => send(subject, `burst ${index + 1} of ${BURST}`, newNonce()))));
+    const receipts = await watch.race(Promise.all(Array.from({ length: BURST }, (_, index) => send(given, `burst ${index + 1} of ${BURST}`, newNonce()))));
     const ms = performance.now() - start;
     report.saw(`Stored: ${receipts.length}, in ${Math.round(ms)} ms (${Math.round((receipts.length * 1000) / ms)} per second)`);
     report.saw(`Refused as too fast: ${refused}; frames sent: ${asked}, so ${asked - BURST} again`);
     const inOrder = receipts.every(({ seq }, index) => index === 0 || seq > receipts[index - 1].seq);
     report.saw(inOrder ? 'The order of the calls was kept' : 'The order of the calls was not kept');
-    watch.due.set(subject.key, receipts.at(-1).seq);
+    watch.due.set(key, receipts.at(-1).seq);
     await watch.until(() => watch.isWhole(), SETTLE_MS).catch(rethrowOver);
     const { ok, text } = watch.verdict();
     report.end(ok && inOrder, text);
@@ -186,16 +187,16 @@ function conclude({ report }, watch) {
   report.end(ok, text);
 }
 
-/** Through the client, as the person would. */
-function send({ chat, key }, content, nonce) {
-  const to = key.slice(key.indexOf(':') + 1);
-  return key.startsWith('room:') ? chat.send(to, content, { nonce }) : chat.dm(Number(to), content, { nonce });
+async function send({ subject, key }, content, nonce) {
+  const receipt = await subject.sendTo(key, content, nonce);
+  if (!receipt) throw new Over('A message was not stored.');
+  return receipt;
 }
 
 /** Over HTTP, with the same token: from somewhere else, so that there is something to miss. */
-async function writeMeanwhile({ subject, report, count }, watch) {
-  const to = subject.key.slice(subject.key.indexOf(':') + 1);
-  const place = subject.key.startsWith('room:') ? { room: to } : { to: Number(to) };
+async function writeMeanwhile({ subject, report, count, key }, watch) {
+  const to = key.slice(key.indexOf(':') + 1);
+  const place = key.startsWith('room:') ? { room: to } : { to: Number(to) };
   let first = 0;
   let last = 0;
   for (let number = 1; number <= count; number += 1) {
@@ -203,9 +204,9 @@ async function writeMeanwhile({ subject, report, count }, watch) {
     const { seq } = await watch.race(post(subject, body));
     first ||= seq;
     last = seq;
-    watch.due.set(subject.key, seq);
+    watch.due.set(key, seq);
   }
-  if (count > 0) report.did(`${count} messages were written to ${placeName(subject.key)} over HTTP: number ${first} to ${last}`);
+  if (count > 0) report.did(`${count} messages were written to ${placeName(key)} over HTTP: number ${first} to ${last}`);
 }
 
 async function post(subject, body) {

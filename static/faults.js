@@ -19,12 +19,13 @@ export function createFaults({ log, subject }) {
   const buttons = Object.entries(EXPERIMENTS).map(([id, { label }]) => el('button', {
     class: 'button small', type: 'button', id: `fault-${id}`, 'aria-describedby': `fault-about-${id}`, onclick: () => start(id),
   }, label));
-  const cards = Object.entries(EXPERIMENTS).map(([id, { about, simulated }], index) => el('li', { class: 'fault' }, buttons[index],
-    el('div', { class: 'fault-about', id: `fault-about-${id}` }, el('p', {}, about),
-      simulated && el('p', { class: 'hint' }, el('span', { class: 'tag' }, 'simulated'), ' ', simulated))));
-  const node = el('div', { class: 'tool scrolls' }, el('div', { class: 'tool-pad' }, line, reports,
+  const cards = Object.entries(EXPERIMENTS).map(([id, { label, about, simulated }]) => el('li', { class: 'fault', id: `fault-about-${id}` },
+    el('p', {}, el('span', { class: 'report-title' }, label, '. '), about),
+    simulated && el('p', { class: 'hint' }, el('span', { class: 'tag' }, 'simulated'), ' ', simulated)));
+  const node = el('div', { class: 'tool scrolls' }, el('div', { class: 'tool-pad' }, line,
+    el('div', { class: 'fault-buttons', role: 'group', 'aria-label': 'Faults' }, ...buttons),
     el('div', { class: 'tool-row' }, el('label', { for: 'faults-count' }, 'Messages written meanwhile, over HTTP'), count),
-    el('ul', { class: 'fault-list' }, ...cards)));
+    reports, el('ul', { class: 'fault-list' }, ...cards)));
 
   async function start(id) {
     const on = subject();
@@ -32,11 +33,12 @@ export function createFaults({ log, subject }) {
     running = true;
     draw();
     const report = createReport(EXPERIMENTS[id], on.name);
+    for (const older of reports.children) older.open = false; // so that the buttons stay near
     reports.prepend(report.node);
     report.node.scrollIntoView({ block: 'nearest' });
     while (reports.childElementCount > REPORTS_MAX) reports.lastElementChild.remove();
     const wanted = Math.min(COUNT_MAX, Math.max(0, Math.trunc(Number(count.value)) || 0));
-    await runExperiment(id, { subject: on, log, report, count: wanted });
+    await runExperiment(id, { subject: on, log, report, count: wanted, key: on.key });
     running = false;
     draw();
   }
@@ -57,9 +59,9 @@ function createReport({ label }, name) {
   const started = performance.now();
   const list = el('ol', { class: 'report-steps' });
   const waiting = el('p', { class: 'report-waiting', hidden: true });
-  const result = el('p', { class: 'report-verdict' }, 'Running…');
-  const node = el('section', { class: 'report', 'aria-label': `${label}: report` },
-    el('h3', {}, label, ' ', el('bdi', { class: 'quiet' }, name)), list, waiting, result);
+  const result = el('span', { class: 'report-verdict' }, 'Running…');
+  const node = el('details', { class: 'report', open: true },
+    el('summary', {}, el('span', { class: 'report-title' }, label), ' ', el('bdi', { class: 'quiet' }, name), result), list, waiting);
   let ticking = 0;
 
   const step = (text, kind, simulated) => {

@@ -8,6 +8,7 @@ import { LOG_MAX_FRAMES, matches } from './inspector-log.js';
 import { openDetails, row } from './inspector-row.js';
 
 const AT_BOTTOM_PX = 24;
+const ROWS_AT_ONCE = 150; // what a slow machine draws without a visible halt
 
 /**
  * @param {{log: import('./inspector-log.js').FrameLog, people(): {who: string, name: string, userId: number}[],
@@ -44,13 +45,14 @@ export function createInspector(context) {
     if (paused || waiting.length === 0) return;
     const atBottom = place.scrollHeight - place.scrollTop - place.clientHeight < AT_BOTTOM_PX;
     const fresh = waiting.slice(-LOG_MAX_FRAMES);
-    waiting = [];
+    waiting = fresh.splice(ROWS_AT_ONCE);
     const tooMany = place.childElementCount + fresh.length - LOG_MAX_FRAMES;
     for (let left = Math.min(tooMany, place.childElementCount); left > 0; left -= 1) place.firstElementChild.remove();
     const several = people().length > 1;
     place.append(...fresh.map((entry) => row(entry, { ...context, several })));
     if (!place.querySelector('[tabindex="0"]')) place.querySelector('summary')?.setAttribute('tabindex', '0');
     if (atBottom) place.scrollTop = place.scrollHeight;
+    if (waiting.length > 0) draw();
   });
 
   /** From the log anew: another filter, or other people. */

@@ -190,6 +190,11 @@ function createSubject(person, log) {
     get cursor() { return person.chat?.cursor ?? { lastId, epoch }; },
     send: (text) => wire.send(text),
     api: (path, options) => call(person.session?.token, path, options),
+    /** As the person would, so that it is on the page as well. */
+    async sendTo(key, content, nonce) {
+      const conversation = person.conversations?.list.find((candidate) => candidate.key === key);
+      return conversation && person.conversations.send(conversation, content, nonce);
+    },
     countShown: (nonce) => person.root.querySelectorAll(`[data-key="${CSS.escape(`n:${nonce}`)}"]`).length,
     begin(signal) {
       this.signal = signal;
