@@ -51,7 +51,7 @@ export function createTokenReport({ whole = false } = {}) {
     }
     return [
       el('dt', {}, bdi(name)),
-      el('dd', {}, bdi(typeof value === 'string' ? value : JSON.stringify(value)), moment,
+      el('dd', {}, bdi(JSON.stringify(value)), moment,
         el('span', { class: 'claim-words' }, explainClaim(name, shown.claims ?? {}))),
     ];
   }
