@@ -150,7 +150,7 @@ const LIMITS = [
   ['frameBytes', 'One frame', formatBytes],
   ['ratePerSecond', 'Sends of one user', (value) => (value === 0 ? 'unlimited' : `${formatNumber(value)} per second`)],
   ['roomsPerConnection', 'Rooms of one connection', formatNumber],
-  ['historyLimit', 'Messages of one history', (value) => formatNumber],
+  ['historyLimit', 'Messages of one history', formatNumber],
   ['historyBytes', 'Bytes of one history', formatBytes],
   ['resumeLimit', 'Replayed after a cut', (value) => `${formatNumber(value)} messages`],
 ];
