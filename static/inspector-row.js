@@ -13,7 +13,7 @@ export const visible = (text) => text.replace(INVISIBLE, (char) => `\\u${char.ch
 /** @param {any} entry of the log @param {{several: boolean} & Record<string, any>} context */
 export function row(entry, context) {
   const whose = context.several && mark(context.people().find(({ who }) => who === entry.who));
-  if (entry.note !== undefined) return el('p', { class: 'frame-note' }, clock(entry.at), whose, el('span', {}, visible(entry.note)));
+  if (entry.note !== undefined) return el('p', { class: 'frame-note', 'data-n': entry.n }, clock(entry.at), whose, el('span', {}, visible(entry.note)));
   const { direction, at, bytes, type, bad, gist, lost, raw, again } = entry;
   const details = el('details', { class: `frame ${direction}${lost ? ' lost' : ''}`, 'data-n': entry.n },
     el('summary', { tabindex: '-1' },
@@ -36,12 +36,13 @@ export function row(entry, context) {
   return details;
 }
 
-/** @param {Element} place @param {any} entry */
+/** @param {Element} place @param {any} entry @returns {boolean} whether it is there */
 export function openDetails(place, entry) {
   const details = place.querySelector(`[data-n="${entry.n}"]`);
-  if (!details) return;
+  if (!details) return false;
   details.open = true;
   details.firstElementChild.focus();
+  return true;
 }
 
 function body(entry, context) {

@@ -29,12 +29,14 @@ export function createInspector(context) {
   /** @type {any[]} what came and is not drawn yet */ let waiting = [];
   let paused = false;
   let shown = false;
+  let toOpen = null; // an entry whose row is on its way
+  const oldest = () => log.entries[0]?.n ?? 0; // what the log has forgotten nobody else keeps
 
   log.on((entry) => {
     controls.saw(entry);
     if (!matches(entry, filter)) return;
     waiting.push(entry);
-    if (waiting.length > 2 * LOG_MAX_FRAMES) waiting = waiting.slice(-LOG_MAX_FRAMES);
+    if (waiting.length > log.entries.length) waiting = waiting.filter(({ n }) => n >= oldest());
     draw();
   });
 
@@ -42,17 +44,16 @@ export function createInspector(context) {
     if (!shown) return;
     drawLine();
     controls.draw(people());
-    if (paused || waiting.length === 0) return;
+    if (paused) return;
     const atBottom = place.scrollHeight - place.scrollTop - place.clientHeight < AT_BOTTOM_PX;
-    const fresh = waiting.slice(-LOG_MAX_FRAMES);
-    waiting = fresh.splice(ROWS_AT_ONCE);
-    const tooMany = place.childElementCount + fresh.length - LOG_MAX_FRAMES;
-    for (let left = Math.min(tooMany, place.childElementCount); left > 0; left -= 1) place.firstElementChild.remove();
+    const fresh = waiting.splice(0, ROWS_AT_ONCE);
+    while (Number(place.firstElementChild?.dataset.n) < oldest()) place.firstElementChild.remove();
     const several = people().length > 1;
     place.append(...fresh.map((entry) => row(entry, { ...context, several })));
     if (!place.querySelector('[tabindex="0"]')) place.querySelector('summary')?.setAttribute('tabindex', '0');
     if (atBottom) place.scrollTop = place.scrollHeight;
     if (waiting.length > 0) draw();
+    if (toOpen && openDetails(place, toOpen)) toOpen = null;
   });
 
   /** From the log anew: another filter, or other people. */
@@ -77,8 +78,8 @@ export function createInspector(context) {
   }
 
   function drawLine() {
-    const held = Math.min(waiting.length, LOG_MAX_FRAMES);
-    const count = held === LOG_MAX_FRAMES ? `${held} or more` : held;
+    const held = waiting.length;
+    const count = held >= LOG_MAX_FRAMES ? `${held} or more` : held;
     const text = paused ? (held > 0 ? `Paused, ${count} held back.` : 'Paused.') : `The last ${LOG_MAX_FRAMES}, as sent.`;
     if (line.textContent !== text) line.textContent = text;
   }
@@ -114,7 +115,15 @@ export function createInspector(context) {
       reset();
     },
     /** Opens one frame's details. */
-    open(entry) { openDetails(place, entry); },
+    open(entry) {
+      if (paused) setPaused(false);
+      if (!matches(entry, filter)) {
+        controls.clear();
+        reset();
+      }
+      toOpen = entry;
+      draw();
+    },
   };
 }
 

@@ -13,7 +13,8 @@ import { createSidebar } from './sidebar.js';
 import { createSignIn } from './signin.js';
 import { forgetSession, keepSession, loadSession, newSession } from './session.js';
 
-const DRAWN_MS = 100; // for what was selected to be on the screen
+const LOOK_AGAIN_MS = 50; // what was selected may have to be loaded, and is drawn a moment later
+const LOOKS_MAX = 40;
 const FOUND_MS = 2_500; // that a message which was looked for stands out
 
 /**
@@ -101,8 +102,9 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
       if (!open?.conversations.list.some((conversation) => conversation.key === place)) return false;
       open.conversations.select(place);
       open.show('talk');
-      await new Promise((resolve) => { setTimeout(resolve, DRAWN_MS); });
-      const node = [...$('messages').children].find((child) => child.dataset.key === `m:${id}` || child.dataset.key === `n:${nonce}`);
+      const find = () => [...$('messages').children].find((child) => child.dataset.key === `m:${id}` || child.dataset.key === `n:${nonce}`);
+      for (let tries = 0; !find() && tries < LOOKS_MAX; tries += 1) await new Promise((resolve) => { setTimeout(resolve, LOOK_AGAIN_MS); });
+      const node = find();
       if (!node) return false;
       node.scrollIntoView({ block: 'center' });
       node.classList.add('found');
