@@ -173,7 +173,7 @@ function createNumbers() {
     ['Writes in a commit', ({ commits: { batch } }) => `on average ${formatNumber(batch.mean)}, most ${formatNumber(batch.max)}`],
     ['Outboxes', ({ outbox }) => `${formatBytes(outbox.bytes)}, the largest ${formatBytes(outbox.maxBytes)}`],
     ['Readers behind', ({ outbox }) => formatNumber(outbox.behind)],
-    ['Storage', ({ storage }) => `${formatBytes(storage.bytes)} and ${formatBytes(storage.walBytes)} of log`],
+    ['Storage', ({ storage }) => `${formatBytes(storage.bytes)} and ${formatBytes(storage.walBytes)} of write-ahead log`],
     ['Up', ({ uptimeSeconds }) => formatDuration(uptimeSeconds * 1000)],
   ];
   const values = rows.map(() => el('dd', {}));

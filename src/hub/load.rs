@@ -22,7 +22,7 @@ pub struct Load {
 }
 
 impl Hub {
-    /// What is here now. Looks once into every outbox under the hub's lock, which costs less than to publish one message in
+    /// What is here now. Looks once into every outbox under the hub's lock, which costs about as much as to publish one message in
     /// a room that everybody has joined.
     pub fn load(&self) -> Load {
         let inner = self.lock();

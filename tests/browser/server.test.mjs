@@ -95,7 +95,7 @@ test('the limits in force and the build are those that the server tells', async 
   for (const words of [`${build.version}, ${build.profile}`, build.sqlite, 'this server’s accounts', epoch]) {
     assert.ok(buildTable.includes(words), `${words} in ${buildTable}`);
   }
-  assert.match(await numberOf(view, 'Storage').textContent(), /\d KiB and .+ of log/);
+  assert.match(await numberOf(view, 'Storage').textContent(), /\d KiB and .+ of write-ahead log/);
   await ann.leave();
 });
 
