@@ -51,19 +51,3 @@ function write(key, session) {
 export function forgetSession(key) {
   sessionStorage.removeItem(key);
 }
-
-/**
- * What a JWT says about itself. Nothing is verified here: only the server can.
- * @param {string} token @returns {Record<string, unknown> | null}
- */
-export function decodeToken(token) {
-  const parts = token.split('.');
-  if (parts.length !== 3) return null;
-  try {
-    const binary = atob(parts[1].replace(/-/g, '+').replace(/_/g, '/'));
-    const claims = JSON.parse(new TextDecoder().decode(Uint8Array.from(binary, (char) => char.charCodeAt(0))));
-    return claims && typeof claims === 'object' && !Array.isArray(claims) ? claims : null;
-  } catch {
-    return null;
-  }
-}

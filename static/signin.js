@@ -1,8 +1,10 @@
 /** The sign-in card: as a guest, with an account, or with a token of one's own. */
 
 import * as api from './api.js';
-import { bdi, el, formatDuration, formatFull } from './dom.js';
-import { decodeToken } from './session.js';
+import { announce } from './dom.js';
+import { cleanToken } from './token.js';
+import { createVerdict } from './token-doctor.js';
+import { createTokenReport } from './token-report.js';
 
 const TABS = ['login', 'register', 'token'];
 
@@ -119,42 +121,23 @@ function showProblem(form, error) {
   }
 }
 
-/** People paste tokens with line breaks, quotes, or the header's "Bearer". */
-function cleanToken(text) {
-  return text.replace(/^\s*bearer\s+/i, '').replace(/[\s"']/g, '');
-}
-
-/** What the pasted token says about itself, and the time that it has left. */
+/** What the pasted token says about itself, the time that it has left, and on request what the server thinks of it. */
 function createClaims($, signal) {
-  const showExpiry = () => {
-    if ($('claims').hidden) return;
-    const claims = decodeToken(cleanToken($('token-input').value));
-    $('claims-expiry').textContent = expiryText(claims);
-    $('claims-expiry').className = Number(claims?.exp) * 1000 > Date.now() ? 'good' : 'bad';
-  };
+  const report = createTokenReport();
+  const verdict = createVerdict({ api: api.exchange, announce });
+  const check = $('token-check');
+  $('claims').append(report.node, verdict.node);
   const show = () => {
-    const token = cleanToken($('token-input').value);
-    $('claims').hidden = !token;
-    $('claims-list').replaceChildren();
-    for (const [name, value] of Object.entries(decodeToken(token) ?? {})) {
-      const isTime = ['exp', 'iat', 'nbf'].includes(name) && Number.isFinite(value);
-      const shown = typeof value === 'string' ? value : JSON.stringify(value);
-      const time = isTime && el('span', { class: 'quiet' }, ` ${formatFull(new Date(value * 1000))}`);
-      $('claims-list').append(el('dt', {}, bdi(name)), el('dd', {}, bdi(shown), time));
-    }
-    showExpiry();
+    report.show($('token-input').value);
+    verdict.clear(report.clean);
+    verdict.node.hidden = true;
+    $('claims').hidden = check.hidden = !report.clean;
   };
   $('token-input').addEventListener('input', show);
-  const ticking = setInterval(showExpiry, 1000);
+  check.addEventListener('click', () => verdict.ask(true));
+  const ticking = setInterval(report.tick, 1000);
   signal.addEventListener('abort', () => clearInterval(ticking));
   return { show };
-}
-
-function expiryText(claims) {
-  if (!claims) return 'this is not a JWT: three base64url parts with dots between';
-  if (!Number.isFinite(claims.exp)) return 'no expiry';
-  const left = claims.exp * 1000 - Date.now();
-  return left > 0 ? `expires in ${formatDuration(left)}` : `expired ${formatDuration(-left)} ago`;
 }
 
 function setText(node, text) {

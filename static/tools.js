@@ -3,6 +3,7 @@
  * of the person who had the focus last. What they show is in memory only.
  */
 
+import { exchange } from './api.js';
 import { announce, el, icon } from './dom.js';
 import { createFaults } from './faults.js';
 import { createInspector } from './inspector.js';
@@ -47,7 +48,7 @@ export function createTools({ place, people, setOpen }) {
     const token = subject()?.token;
     return token ? { token, user: personOf(subject().who).session.user } : null;
   };
-  const outside = { signal: life.signal, session, api: (path, options) => call(session()?.token, path, options), announce };
+  const outside = { signal: life.signal, session, api: (path, options) => exchange(path, { token: session()?.token, ...options }), announce };
 
   /** @type {{id: string, label: string, create(): Tool}[]} */
   const registry = [
@@ -255,5 +256,6 @@ function later(load) {
       wanted = false;
       tool?.hide();
     },
+    reset() { tool?.reset?.(); },
   };
 }

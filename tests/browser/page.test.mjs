@@ -209,8 +209,8 @@ test('a bad token shows its claims and the reason of the server', async () => {
   const eve = await Person.arrive(browser, server);
   await eve.openTab('Paste a token');
   await eve.page.locator('#token-input').fill(token);
-  await eve.page.locator('#claims-list', { hasText: 'mallory' }).waitFor();
-  assert.match(await eve.page.locator('#claims-expiry').textContent(), /^expires in \d+ d/);
+  await eve.page.locator('#claims .claims-list', { hasText: 'mallory' }).waitFor();
+  assert.match(await eve.page.locator('#claims .claims-expiry').textContent(), /^expires in \d+ d/);
   await eve.page.getByRole('button', { name: 'Use this token' }).click();
   const reason = eve.page.locator('#token-form .problem:visible');
   await reason.waitFor();
