@@ -18,8 +18,8 @@
  * A DM that this client sent is the result of its call, and no `dm` event; one sent by another device of the same
  * person is an event.
  *
- * What it does not do: keep messages, or speak for a second person: a client is one user. Whoever shows earlier ones asks for the history. A `reset`
- * knows the people with whom there were DMs on this client; somebody else's first DM may be among what it skips.
+ * What it does not do: keep messages, or speak for a second person. Whoever shows earlier messages asks for the history. A
+ * `reset` knows the people with whom there were DMs on this client; somebody else's first DM may be among what it skips.
  */
 
 const REQUEST_TIMEOUT_MS = 15_000;
