@@ -193,11 +193,14 @@ class Shelf {
     return mine.map(({ user: _user, ...fields }) => fields);
   }
 
+  /** @param {number} user @param {Waiting[]} left */
+  give(user, left) { this.#others.push(...left.map((fields) => ({ user, ...fields }))); }
+
   /** @param {number} user @param {Waiting[]} waiting */
   save(user, waiting) {
     if (!this.loaded) return;
     this.#next = [...this.#others, ...waiting.map((fields) => ({ user, ...fields }))];
-    this.#writing ??= this.#write().finally(() => { this.#writing = null; });
+    this.#writing ??= this.#write();
   }
 
   async #write() {
@@ -213,6 +216,7 @@ class Shelf {
         this.#works = false;
       }
     }
+    this.#writing = null; // at once: a change between the last look and this would stay unwritten
   }
 
   /** @param {string} what @param {unknown} error */
@@ -1011,16 +1015,18 @@ class Chat {
 
   /** Now it is certain who we are. @param {number} user */
   #identified(user) {
+    if (this.#owner && this.#owner !== user) this.#giveBack();
     this.#vouched = true;
     this.#proven = this.#token;
-    const before = this.#owner;
-    if (before && before !== user) {
-      // The token names its user in another way than the server reads it: what was taken by that name is not sent.
-      for (const entry of this.#outbox.filter(({ restored }) => restored)) {
-        this.#settle(entry, new ChatError('forbidden', 'written by another user', entry.fields));
-      }
-    }
     this.#restore(user);
+  }
+
+  /** The server reads another user in the token than we did: what was taken in that name stays for whoever has it. */
+  #giveBack() {
+    const taken = this.#outbox.filter(({ restored }) => restored);
+    this.#outbox = this.#outbox.filter(({ restored }) => !restored);
+    this.#shelf?.give(this.#owner, taken.map(({ fields }) => fields));
+    for (const entry of taken) this.#fails(entry, new ChatError('forbidden', 'written by another user', entry.fields));
   }
 
   /** @param {any} frame */
