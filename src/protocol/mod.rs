@@ -9,6 +9,7 @@ mod error;
 mod json;
 mod reply;
 mod request;
+pub mod schema;
 mod value;
 
 pub use encode::{error_body, live_frame};
