@@ -5,6 +5,7 @@
 
 mod api;
 mod assets;
+mod describe;
 mod error;
 mod health;
 mod origin;
@@ -24,6 +25,7 @@ use axum::{
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use describe::Descriptions;
 pub use origin::OriginRule;
 pub use ws::SocketLimits;
 
@@ -79,6 +81,9 @@ pub struct Peer {
 
 /// All paths. Every request must carry a [`Peer`] among its extensions.
 pub fn router(app: Arc<App>) -> Router {
+    let described = Descriptions::new(&app.sessions.limits, app.body_bytes);
+    let openapi = describe::encoded(&described.openapi);
+    let asyncapi = describe::encoded(&described.asyncapi);
     let api = Router::new()
         .route("/auth/register", post(api::register))
         .route("/auth/login", post(api::login))
@@ -86,9 +91,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/auth/refresh", post(api::refresh))
         .route("/auth/me", get(api::me))
         .route("/chat/messages", post(api::send_message))
+        .route("/openapi.json", get(async || describe::answer(openapi)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.body_bytes))
+        .layer(middleware::from_fn_with_state(app.clone(), cross_origin));
+    let asyncapi = Router::new()
+        .route("/asyncapi.json", get(async || describe::answer(asyncapi)))
+        .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), cross_origin));
     Router::new()
         .route("/", any(ws::page_or_socket))
@@ -97,6 +107,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .merge(asyncapi)
         .nest("/api/v1", api)
         .fallback(assets::file)
         .layer(middleware::map_response(security_headers))

@@ -55,25 +55,28 @@ const DM_NONCE: &str = "b0a9d1f4-2d55-4c0e-8a47-5b1f7d3e9c20";
 const EPOCH: &str = "9f2c41d07be35a68";
 
 fn said() -> [Value; 4] {
-    let from = |mut place: Value, id: usize, content: &str| {
+    let from = |mut place: Value, id: i64, time: &str, content: &str| {
         place["id"] = json!(id);
         place["fromUser"] = json!(123);
         place["username"] = json!("user");
         place["content"] = json!(content);
-        place["timestamp"] = json!(TIMES[id - 1]);
+        place["timestamp"] = json!(time);
         place
     };
     [
-        from(json!({"room": "general", "seq": 1}), 1, "Hello!"),
+        from(json!({"room": "general", "seq": 1}), 1, TIMES[0], "Hello!"),
         from(
             json!({"room": "general", "seq": 2, "nonce": NONCE}),
             2,
+            TIMES[1],
             "Stored once, however often it is sent",
         ),
-        from(json!({"to": 456, "seq": 1}), 3, "Hello!"),
+        // The send that was repeated had drawn 3.
+        from(json!({"to": 456, "seq": 1}), 4, TIMES[2], "Hello!"),
         from(
             json!({"to": 456, "seq": 2, "nonce": DM_NONCE}),
-            4,
+            5,
+            TIMES[3],
             "Between us",
         ),
     ]
@@ -125,7 +128,7 @@ fn rooms() -> Vec<Exchange> {
 
 fn direct() -> Vec<Exchange> {
     let [.., first, second] = said().map(|data| json!({"type": "dm", "data": data}));
-    let ack = json!({"to": 456, "status": "ok", "id": 4, "seq": 2, "timestamp": TIMES[3], "nonce": DM_NONCE});
+    let ack = json!({"to": 456, "status": "ok", "id": 5, "seq": 2, "timestamp": TIMES[3], "nonce": DM_NONCE});
     let words = "no user 999 has ever been here: check the id";
     let error = json!({"code": "user_not_found", "message": words, "field": "to"});
     vec![
@@ -176,8 +179,8 @@ fn connection() -> Vec<Exchange> {
     let [_, _, third, fourth] = said().map(|data| json!({"type": "dm", "data": data}));
     let left = json!({"room": "general", "status": "ok"});
     let resumed =
-        json!({"epoch": EPOCH, "lastId": 4, "rooms": ["general"], "replayed": 2, "complete": true});
-    let other_log = json!({"epoch": EPOCH, "lastId": 4, "rooms": ["general"], "replayed": 0, "complete": false, "reason": "epoch"});
+        json!({"epoch": EPOCH, "lastId": 5, "rooms": ["general"], "replayed": 2, "complete": true});
+    let other_log = json!({"epoch": EPOCH, "lastId": 5, "rooms": ["general"], "replayed": 0, "complete": false, "reason": "epoch"});
     vec![
         Exchange::new("With ref: acknowledged", json!({"type": "leave", "room": "general", "ref": 5}))
             .answered(&[json!({"type": "leave_ack", "data": left, "ref": 5})]),
@@ -206,7 +209,7 @@ fn welcome() -> Value {
     });
     let data = json!({
         "userId": 123, "username": "user", "role": "user", "server": concat!("chat-server/", env!("CARGO_PKG_VERSION")),
-        "epoch": EPOCH, "lastId": 4, "limits": limits
+        "epoch": EPOCH, "lastId": 5, "limits": limits
     });
     json!({"type": "welcome", "data": data, "ref": "hello"})
 }
