@@ -4,22 +4,28 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { Parser } from '@asyncapi/parser';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Server } from './harness.mjs';
 
 /** What stays, each with its reason. */
 const ACCEPTED = {
-  // Version 3.1 only adds a protocol (ROS 2); 3.0 is what the tools of today read.
-  'asyncapi-latest-version': 'information, not a fault',
+  'asyncapi-latest-version': 'information, not a fault: 3.0 is what tools of every age read',
 };
 
-let server;
-before(async () => { server = await Server.start(); });
-after(() => server.stop());
+let asyncapi;
+let openapi;
 
-async function fetched(path) {
+// Read at once: the parser keeps this process busy for longer than a server waits on an idle connection.
+before(async () => {
+  const server = await Server.start();
+  asyncapi = await fetched(server, 'asyncapi.json');
+  openapi = await fetched(server, 'api/v1/openapi.json');
+  await server.stop();
+});
+
+async function fetched(server, path) {
   const answer = await fetch(new URL(path, server.url));
   assert.equal(answer.status, 200);
   assert.equal(answer.headers.get('content-type'), 'application/json');
@@ -35,7 +41,7 @@ async function diagnosed(text) {
 }
 
 test('AsyncAPI\'s parser has nothing to say against the description of the socket', async () => {
-  const { document, faults } = await diagnosed(await fetched('asyncapi.json'));
+  const { document, faults } = await diagnosed(asyncapi);
   assert.deepEqual(faults, []);
   assert.equal(document.version(), '3.0.0');
   const channel = document.channels().all()[0];
@@ -50,15 +56,15 @@ test('AsyncAPI\'s parser has nothing to say against the description of the socke
   }
 });
 
-test('AsyncAPI\'s parser sees an example that is not as it is described', async () => {
-  const description = JSON.parse(await fetched('asyncapi.json'));
-  description.components.messages.joinRequest.examples[0].payload.room = 7;
+test('AsyncAPI\'s parser sees a request that is none of the channel', async () => {
+  const description = JSON.parse(asyncapi);
+  description.operations.join.messages[0].$ref = '#/components/messages/joinRequest';
   const { faults } = await diagnosed(JSON.stringify(description));
-  assert.match(faults.join('\n'), /asyncapi3-message-examples.*joinRequest/);
+  assert.match(faults.join('\n'), /asyncapi3-operation-messages-from-referred-channel at operations\/join/);
 });
 
 test('the description of the HTTP API is OpenAPI 3.1', async () => {
-  const description = JSON.parse(await fetched('api/v1/openapi.json'));
+  const description = JSON.parse(openapi);
   const validator = new Validator();
   const { valid, errors } = await validator.validate(description);
   assert.deepEqual({ valid, errors }, { valid: true, errors: undefined });
@@ -67,7 +73,7 @@ test('the description of the HTTP API is OpenAPI 3.1', async () => {
 });
 
 test('the validator sees a description that is none', async () => {
-  const description = JSON.parse(await fetched('api/v1/openapi.json'));
+  const description = JSON.parse(openapi);
   delete description.paths['/healthz'].get.responses['200'].description;
   const { valid } = await new Validator().validate(description);
   assert.equal(valid, false);

@@ -97,8 +97,8 @@ fn simplify(schema: &mut Value) {
         return;
     };
     object.values_mut().for_each(simplify);
-    let kind = object.get("type").and_then(Value::as_str);
-    if kind == Some("integer") {
+    let format = object.get("format").and_then(Value::as_str);
+    if format.is_some_and(|format| format.contains("int")) {
         object.remove("format");
     }
     if let Some(variants) = constants(object) {
@@ -148,11 +148,12 @@ fn leave_out_rather_than_null(object: &mut Map<String, Value>) {
         }
         if let Some(Value::Array(choices)) = property.get_mut("anyOf") {
             choices.retain(|choice| choice["type"] != "null");
-            if choices.len() == 1 {
-                property["allOf"] = property["anyOf"].take();
-                if let Value::Object(property) = property {
-                    property.remove("anyOf");
-                }
+            if let [choice] = &choices[..] {
+                let (choice, about) = (choice.clone(), property.get("description").cloned());
+                *property = match about {
+                    Some(about) => json!({ "allOf": [choice], "description": about }),
+                    None => choice,
+                };
             }
         }
     }
