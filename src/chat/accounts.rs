@@ -8,6 +8,7 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -46,7 +47,7 @@ pub struct Accounts {
 }
 
 /// A token and whose it is: the body of every successful answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Grant {
     /// A signed token.
     pub token: String,
@@ -55,7 +56,7 @@ pub struct Grant {
 }
 
 /// A user as told over HTTP.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PublicUser {
     /// The id.
     pub id: UserId,

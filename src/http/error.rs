@@ -40,7 +40,8 @@ pub(super) fn refused_handshake(app: &App, reject: &Reject) -> Response {
     answer(app, reject)
 }
 
-fn status(code: ErrorCode) -> StatusCode {
+/// The status that fits the code.
+pub(super) fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::InvalidJson | ErrorCode::UnknownType | ErrorCode::InvalidField => {
             StatusCode::BAD_REQUEST

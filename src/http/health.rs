@@ -7,15 +7,19 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{App, error};
 
-#[derive(Serialize)]
-struct Alive {
+/// The process answers.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Alive {
+    #[schemars(extend("const" = "ok"))]
     status: &'static str,
     version: &'static str,
     /// `standalone` or `integrated`: where a token comes from.
+    #[schemars(extend("enum" = ["standalone", "integrated"]))]
     mode: &'static str,
     /// Whether register and guest are open.
     signup: bool,

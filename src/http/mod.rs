@@ -5,6 +5,7 @@
 
 mod api;
 mod assets;
+mod describe;
 mod error;
 mod health;
 mod operator;
@@ -26,6 +27,7 @@ use axum::{
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use describe::Descriptions;
 pub use origin::OriginRule;
 pub use ws::SocketLimits;
 
@@ -84,11 +86,19 @@ pub struct Peer {
 
 /// All paths. Every request must carry a [`Peer`] among its extensions.
 pub fn router(app: Arc<App>) -> Router {
+    let described = Descriptions::new(&app.sessions.limits, app.body_bytes);
+    let openapi = describe::encoded(&described.openapi);
+    let asyncapi = describe::encoded(&described.asyncapi);
     let api = api::router()
         .route("/stats", get(stats::report))
+        .route("/openapi.json", get(async || describe::answer(openapi)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.body_bytes))
+        .layer(middleware::from_fn_with_state(app.clone(), cross_origin));
+    let asyncapi = Router::new()
+        .route("/asyncapi.json", get(async || describe::answer(asyncapi)))
+        .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), cross_origin));
     Router::new()
         .route("/", any(ws::page_or_socket))
@@ -97,6 +107,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(stats::metrics))
+        .merge(asyncapi)
         .nest("/api/v1", api)
         .fallback(assets::file)
         .layer(middleware::map_response(security_headers))

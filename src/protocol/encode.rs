@@ -1,10 +1,11 @@
 //! Replies and messages as JSON, written straight into the caller's buffer: a message becomes bytes exactly once.
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     error::{ErrorCode, Reject},
-    reply::{Ack, History, Reply, Resumed, Sent},
+    reply::{Ack, History, Incomplete, Reply, Resumed, Sent},
     value::{Cursor, Message, MessageId, Nonce, Place, Ref, RoomName, Timestamp, UserId},
 };
 
@@ -105,44 +106,64 @@ struct Frame<'a, T: Serialize> {
     r#ref: Option<&'a Ref>,
 }
 
-#[derive(Serialize)]
-struct Empty {}
+/// Nothing needs to be said.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Empty {}
 
-#[derive(Serialize)]
-struct AuthAck {
+/// The token in force from now on.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AuthAck {
+    /// Unix time in seconds at which it expires.
     exp: i64,
 }
 
-#[derive(Serialize)]
+/// The room is received from now on.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct JoinAck<'a> {
+pub(super) struct JoinAck<'a> {
     room: &'a RoomName,
+    #[schemars(extend("const" = "ok"))]
     status: &'static str,
+    /// Everything in the room after it arrives live.
     last_id: Cursor,
+    /// Its `seq`; 0 when the room has no message.
+    #[schemars(range(min = 0))]
     last_seq: i64,
 }
 
-#[derive(Serialize)]
-struct LeaveAck<'a> {
+/// The room is received no more.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LeaveAck<'a> {
     room: &'a RoomName,
+    #[schemars(extend("const" = "ok"))]
     status: &'static str,
 }
 
-#[derive(Serialize)]
+/// Where a reader stands after `resume`.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ResumeAck<'a> {
+pub(super) struct ResumeAck<'a> {
+    /// Names this log.
     epoch: &'a str,
+    /// Everything after it arrives live.
     last_id: Cursor,
+    /// The rooms that are received from now on, of those that were asked for.
     rooms: &'a [RoomName],
+    /// How many `message` and `dm` frames follow with what was missed up to `lastId`.
     replayed: u32,
+    /// Nothing is missing after the replay. Otherwise nothing is replayed: ask for histories.
     complete: bool,
+    /// Why it is not complete.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Incomplete>")]
     reason: Option<&'static str>,
+    /// The rooms that are not received, each with its reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refused: Vec<RefusedRoom<'a>>,
 }
 
-#[derive(Serialize)]
+/// A room that a `resume` could not join.
+#[derive(Serialize, JsonSchema)]
 struct RefusedRoom<'a> {
     room: &'a RoomName,
     code: ErrorCode,
@@ -165,18 +186,24 @@ impl<'a> ResumeAck<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct SentBody<'a> {
+/// The message is durable, and stands here in the log.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SentBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<&'a RoomName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<UserId>,
+    #[schemars(extend("const" = "ok"))]
     status: &'static str,
     id: MessageId,
+    /// Its position in its conversation: 1 … n without a hole.
+    #[schemars(range(min = 1))]
     seq: i64,
     timestamp: Timestamp,
+    /// As given by the sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<&'a Nonce>,
+    /// It had been stored before, under the same nonce.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
@@ -221,13 +248,17 @@ impl Place {
     }
 }
 
-#[derive(Serialize)]
+/// Why a request was refused. It changed nothing.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ErrorBody<'a> {
+pub(super) struct ErrorBody<'a> {
     code: ErrorCode,
+    /// What is wrong and what to do, for a person.
     message: &'a str,
+    /// The field that is wrong, where one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'static str>,
+    /// With `rate_limited`: milliseconds until it is worth trying again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }

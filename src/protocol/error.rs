@@ -5,10 +5,12 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// Why a request was refused. The request changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// When: the frame or body is no JSON object. Do: send one JSON object per text frame.
     InvalidJson,
@@ -87,7 +89,8 @@ impl Serialize for ErrorCode {
 }
 
 /// How a connection ends (RFC 6455 section 7.4; 4000–4999 are ours).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
+#[schemars(inline)]
 pub enum CloseCode {
     /// When: the client closed. Do: nothing.
     Normal = 1000,
@@ -112,6 +115,20 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// Every code, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::Normal,
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::Binary,
+        Self::NotUtf8,
+        Self::TooLarge,
+        Self::Internal,
+        Self::TooSlow,
+        Self::TokenExpired,
+        Self::Removed,
+    ];
+
     /// The number on the wire.
     pub const fn code(self) -> u16 {
         self as u16

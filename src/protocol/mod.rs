@@ -10,6 +10,7 @@ mod json;
 mod listing;
 mod reply;
 mod request;
+pub mod schema;
 mod value;
 
 pub use encode::{error_body, live_frame};

@@ -2,6 +2,7 @@
 //!
 //! Encoding goes straight into the caller's buffer, so that a message becomes bytes exactly once.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -79,7 +80,8 @@ pub struct Resumed {
 }
 
 /// Why a `resume` replays nothing, so that the client has to ask for histories.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum Incomplete {
     /// More was missed than is replayed at once.
     TooMany,
@@ -115,7 +117,7 @@ pub struct History {
 }
 
 /// Who you are and what holds here.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
     /// The token's user.
@@ -135,7 +137,7 @@ pub struct Welcome {
 }
 
 /// The limits a client should know, as told in `welcome`.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsInForce {
     /// Longest `content`, bytes of UTF-8.

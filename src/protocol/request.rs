@@ -85,7 +85,7 @@ impl Credentials {
     }
 }
 
-const NAMES: [&str; 13] = [
+pub(super) const NAMES: [&str; 13] = [
     "type", "ref", "room", "content", "nonce", "to", "with", "limit", "before", "after", "token",
     "rooms", "epoch",
 ];
@@ -197,7 +197,8 @@ fn request(fields: &Frame<'_>, limits: &Limits) -> Result<Request, Reject> {
     }
 }
 
-const TYPES: &str = "join, message, dm, room_history, dm_history, leave, hello, resume, auth, ping";
+pub(super) const TYPES: &str =
+    "join, message, dm, room_history, dm_history, leave, hello, resume, auth, ping";
 
 fn room(fields: &Frame<'_>) -> Result<RoomName, Reject> {
     let name = fields.text("room")?.ok_or_else(|| missing("room"))?;

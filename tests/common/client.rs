@@ -12,7 +12,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::soon;
+use super::{described, soon};
 
 /// A message as it came live or in a history.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +76,9 @@ pub async fn handshake(
         }
         Err(Error::Http(response)) => {
             let body = response.body().clone().unwrap_or_default();
-            Err((response.status().as_u16(), String::from_utf8(body).unwrap()))
+            let (status, body) = (response.status().as_u16(), String::from_utf8(body).unwrap());
+            described::answer("GET", path, status, &body);
+            Err((status, body))
         }
         Err(error) => panic!("no HTTP answer to the handshake: {error}"),
     }
@@ -138,6 +140,9 @@ impl Client {
     ) -> Option<Result<Message, tokio_tungstenite::tungstenite::Error>> {
         let what = format!("a frame for {}\n{}", self.name, self.report());
         let event = soon(&what, self.socket.next()).await;
+        if let Some(Ok(Message::Text(text))) = &event {
+            described::frame(text.as_str());
+        }
         self.seen
             .push(format!("{event:?}").chars().take(300).collect());
         event

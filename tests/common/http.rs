@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::soon;
+use super::{described, soon};
 
 /// An answer: status, head in lower case, body.
 #[derive(Debug)]
@@ -57,7 +57,9 @@ pub async fn request(
     }
     text.push_str("\r\n");
     text.push_str(body);
-    raw(address, text.as_bytes()).await
+    let answer = raw(address, text.as_bytes()).await;
+    described::answer(method, path, answer.status, &answer.body);
+    answer
 }
 
 /// Sends `bytes` and reads until the server closes.

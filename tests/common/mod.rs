@@ -8,6 +8,7 @@
 
 pub mod binary;
 pub mod client;
+pub mod described;
 pub mod http;
 pub mod memory;
 
