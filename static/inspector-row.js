@@ -107,7 +107,9 @@ function offer(text) {
   area.select();
 }
 
-export const mark = (person) => person && avatar(person.userId, person.name, 'tiny');
+/** Two guests may begin with the same letter: the mark is the side on which they are. */
+export const mark = (person) => person && el('span', { class: 'frame-who', title: person.name },
+  avatar(person.userId, person.side, 'tiny'), el('span', { class: 'unseen' }, person.name));
 
 export function clock(at) {
   const date = new Date(at);

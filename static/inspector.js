@@ -11,7 +11,7 @@ const AT_BOTTOM_PX = 24;
 const ROWS_AT_ONCE = 150; // what a slow machine draws without a visible halt
 
 /**
- * @param {{log: import('./inspector-log.js').FrameLog, people(): {who: string, name: string, userId: number}[],
+ * @param {{log: import('./inspector-log.js').FrameLog, people(): {who: string, side: string, name: string, userId: number}[],
  *   token(who: string): string, reveal(entry: any): void, edit(text: string): void}} context
  */
 export function createInspector(context) {
@@ -107,10 +107,10 @@ export function createInspector(context) {
     hide() { shown = false; },
     /** Somebody came or went. */
     reset,
-    /** Only what speaks of this message. @param {string} who @param {{id?: number, nonce?: string}} message */
-    showMessage(who, message) {
+    /** Only what speaks of this message. @param {{id?: number, nonce?: string}} message */
+    showMessage(message) {
       controls.clear();
-      Object.assign(filter, { who, message });
+      filter.message = message;
       setPaused(false);
       reset();
     },
@@ -175,7 +175,7 @@ function createFilters(filter, changed) {
       offer('type', 'All types', [...known.type].sort().map((type) => [type, type]));
       offer('place', 'Everywhere', [...known.place].sort().map((place) => [place, placeName(place)]));
       offer('direction', 'In and out', [['in', 'In'], ['out', 'Out']]);
-      offer('who', 'Everybody', people.map(({ who, name }) => [who, name]));
+      offer('who', 'Everybody', people.map(({ who, side, name }) => [who, `${side}: ${name}`]));
       selects.who.hidden = people.length < 2;
     },
   };

@@ -33,7 +33,7 @@ export function createTools({ place, people, setOpen }) {
     log,
     subject,
     sender: subject,
-    people: () => [...subjects.values()].map(({ who, name, me }) => ({ who, name, userId: me })),
+    people: () => [...subjects.values()].map(({ who, side, name, me }) => ({ who, side, name, userId: me })),
     token: (who) => personOf(who)?.session?.token ?? '',
     jump(entry) { select('frames'); tools.frames.open(entry); },
     edit(text) { select('raw'); tools.raw.edit(text); },
@@ -135,10 +135,10 @@ export function createTools({ place, people, setOpen }) {
       if (open) draw();
       else tools[selected].hide();
     },
-    /** Only the frames of this message. */
-    framesOf(person, { id, nonce }) {
+    /** Only the frames of this message, at both ends where both are on this page. */
+    framesOf(_person, { id, nonce }) {
       select('frames');
-      tools.frames.showMessage(subjects.get(person)?.who ?? '', { id, nonce });
+      tools.frames.showMessage({ id, nonce });
       tabs[0].focus();
     },
   };
@@ -173,6 +173,7 @@ function createSubject(person, log) {
 
   return {
     who,
+    side: person.suffix === '' ? '1' : '2',
     wire,
     positions,
     signal: /** @type {AbortSignal} */ (new AbortController().signal),

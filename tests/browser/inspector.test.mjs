@@ -524,9 +524,15 @@ test('of two guests each has a mark, a filter shows one of them, and raw frames 
   await page.locator('#composer-text-2').press('Enter');
   await ann.sees('from the second');
   const second = await page.locator('#me-name-2').textContent();
-  await page.getByLabel('Whose frames').selectOption({ label: second });
+  await page.getByLabel('Whose frames').selectOption({ label: `2: ${second}` });
   await page.waitForFunction(() => new Set([...document.querySelectorAll('#frames .frame .avatar')].map((node) => node.className)).size === 1);
   await frames(ann, { hasText: 'message_sent' }).waitFor();
+
+  // Of a message both ends are shown: the request, its receipt, and the echo of each.
+  await ann.message('from the second').getByRole('button', { name: /^The frames of message/ }).click();
+  await page.waitForFunction(() => document.querySelectorAll('#frames .frame').length === 4);
+  assert.deepEqual((await frames(ann).locator('.avatar').allTextContents()).sort(), ['1', '2', '2', '2']);
+
   await page.locator('#composer-text-2').focus();
   await tool(ann, 'Raw');
   await page.locator('#raw-template').selectOption('hello');
