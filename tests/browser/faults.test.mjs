@@ -45,6 +45,15 @@ async function concluded(person, kind = 'good') {
   return report(person).locator('.report-verdict').innerText();
 }
 
+/** Waits until these are the messages on the screen, which is drawn a moment after they came. */
+async function shows(person, expected) {
+  await person.page.waitForFunction((texts) => {
+    const shown = [...document.querySelectorAll('#messages .content')].map((node) => node.textContent);
+    return JSON.stringify(shown) === JSON.stringify(texts);
+  }, expected).catch(() => {});
+  assert.deepEqual(await person.contents(), expected);
+}
+
 const written = (from, to = 5) => Array.from({ length: to - from + 1 }, (_, index) => `written meanwhile: ${from + index} of ${to}`);
 
 // The judge.
@@ -84,13 +93,14 @@ test('a dropped connection: 1006, a wait, resume from the cursor, and what was w
   assert.ok(order.every((pattern) => place(pattern) >= 0), steps.join('\n'));
   const [, cursor] = /stands at message (\d+)$/.exec(steps[1]);
   assert.ok(steps.some((line) => line.includes(`It sent resume, after message ${cursor}`)));
-  assert.deepEqual(await ann.contents(), ['before', ...written(1)]);
+  await shows(ann, ['before', ...written(1)]);
 
   // The inspector has what was lost on the way, marked as such, and the note of the end.
   await ann.page.locator('#tool-tab-frames').click();
+  await ann.page.locator('#frames .frame-note', { hasText: 'closed with 1006 (simulated)' }).waitFor();
+  await ann.page.locator('#frames .frame.in:not(.lost)', { hasText: 'written meanwhile: 5 of 5' }).waitFor();
   assert.equal(await ann.page.locator('#frames .frame.lost', { hasText: 'written meanwhile' }).count(), 5);
   assert.equal(await ann.page.locator('#frames .frame.in:not(.lost)', { hasText: 'written meanwhile' }).count(), 5);
-  await ann.page.locator('#frames .frame-note', { hasText: 'closed with 1006 (simulated)' }).waitFor();
   await ann.leave();
 });
 
@@ -100,7 +110,7 @@ test('a sleeping phone that wakes up finds its connection dead and gets what it 
   await report(ann).getByRole('button', { name: 'Wake up now' }).click();
   assert.match(await concluded(ann), /#wake number 1 to 5/);
   await step(ann, 'Woke up, and found the connection dead (1006)').waitFor();
-  assert.deepEqual(await ann.contents(), written(1));
+  await shows(ann, written(1));
   await ann.leave();
 });
 
@@ -126,7 +136,7 @@ test('a slow reader gets everything, late, and at full speed again afterwards', 
   assert.match(await concluded(ann), /#slow number 1 to 5/);
   const [, ms] = /held back: (\d+) ms/.exec(await step(ann, 'The longest').innerText());
   assert.ok(Number(ms) > 400, `held back for ${ms} ms only`);
-  assert.deepEqual(await ann.contents(), written(1));
+  await shows(ann, written(1));
   await ann.page.locator('#faults-count').fill('40');
   await start(ann, 'Slow reader');
   await report(ann).getByRole('button', { name: 'Full speed now' }).click();
@@ -143,7 +153,7 @@ test('after an expired token the client stops, does not try the same one again, 
   await report(ann).getByRole('button', { name: 'Connect again' }).click();
   assert.match(await concluded(ann), /#expired number 1 to 5/);
   await ann.connected();
-  assert.deepEqual(await ann.contents(), written(1));
+  await shows(ann, written(1));
   await ann.leave();
 });
 
@@ -159,7 +169,7 @@ test('a send that goes out twice is stored once, acknowledged twice, and on the 
   await step(ann, 'On the screen: once').waitFor();
   await ann.write('and the next');
   await bob.sees('and the next');
-  assert.deepEqual(await bob.contents(), ['This went over the wire twice', 'and the next']);
+  await shows(bob, ['This went over the wire twice', 'and the next']);
   await ann.page.locator('#tool-tab-frames').click();
   await ann.page.locator('#frames .frame.out', { hasText: 'again' }).waitFor();
   for (const person of [ann, bob]) await person.leave();
@@ -178,7 +188,7 @@ test('100 messages at once are stored in order, also where the server has to ref
   assert.deepEqual([Number(sent), Number(again)], [100 + Number(refused), Number(refused)]);
   await step(ann, 'The order of the calls was kept').waitFor();
   await bob.sees('burst 100 of 100');
-  assert.deepEqual(await bob.contents(), Array.from({ length: 100 }, (_, index) => `burst ${index + 1} of 100`));
+  await shows(bob, Array.from({ length: 100 }, (_, index) => `burst ${index + 1} of 100`));
   for (const person of [ann, bob]) await person.leave();
 });
 
@@ -190,7 +200,7 @@ test('where too much was missed for a replay the report says so, and what came i
   await concluded(ann);
   await step(ann, 'Not replayed (too_many)').waitFor();
   await step(ann, 'resume_ack: not complete (too_many)').waitFor();
-  assert.deepEqual(await ann.contents(), written(1));
+  await shows(ann, written(1));
   await ann.leave();
 });
 
@@ -230,7 +240,7 @@ test('in a direct conversation as in a room; and nothing is begun before the las
     }
     assert.match(await concluded(ann), /nothing missed, nothing twice/i);
   }
-  assert.deepEqual(await ann.contents(), [...written(1), 'This went over the wire twice', ...written(1)]);
+  await shows(ann, [...written(1), 'This went over the wire twice', ...written(1)]);
   await bob.page.locator('#dms .conversation').click();
   await bob.page.waitForFunction(() => document.querySelectorAll('#messages .content').length === 11);
   for (const person of [ann, bob]) await person.leave();

@@ -191,6 +191,7 @@ test('frames are filtered by type, room, direction and text, and what is filtere
   await ann.write('tomatoes');
   await ann.stored('tomatoes');
   await frames(ann, { hasText: 'message_sent' }).waitFor();
+  await frames(ann, { hasText: 'tomatoes' }).nth(1).waitFor();
   const all = await frames(ann).count();
   const shown = () => frames(ann).evaluateAll((nodes) => nodes.map((node) => [node.classList[1], node.querySelector('.frame-type').textContent].join(' ')));
 
@@ -230,6 +231,7 @@ test('paused, nothing moves and nothing is lost; cleared, it begins anew', async
   await frames(ann).first().waitFor({ state: 'detached' });
   await ann.write('afterwards');
   await frames(ann, { hasText: 'message_sent' }).waitFor();
+  await frames(ann, { hasText: 'afterwards' }).nth(1).waitFor();
   assert.equal(await frames(ann).count(), 3);
   await ann.leave();
 });
