@@ -138,7 +138,7 @@ export function createServerView({ signal, session, api }) {
 function howToBeAdmin(user) {
   const command = `chat-server token --role admin --user-id ${user?.id ?? 1} --username ${/^[\w-]+$/.test(user?.username ?? '') ? user?.username : 'admin'}`;
   return [
-    el('p', {}, 'Open this page on the server’s own machine, by its address or as localhost; or sign in with a token whose role is admin. There, with the database and the secret that the server has, this prints one:'),
+    el('p', {}, 'Open this page on the server’s own machine, by its address or as localhost; or sign in with a token whose role is admin. This prints one, on the server’s machine, in the folder of its database, and with the JWT_SECRET that it has, if it has one:'),
     el('code', { class: 'command' }, command),
     el('p', { class: 'hint' }, 'It goes into “Paste a token” when you sign in. With another backend, that one can issue it as well.'),
   ];
@@ -169,8 +169,8 @@ function createNumbers() {
     ['Messages in', ({ messages }) => `${formatNumber(messages.stored)} since the start`],
     ['Messages out', ({ messages }) => `${formatNumber(messages.delivered)} since the start`],
     ['Commits', ({ commits }) => formatNumber(commits.count)],
-    ['Commit latency', ({ commits: { latencyMs } }) => `median ${formatMs(latencyMs.p50)}, p99 ${formatMs(latencyMs.p99)}, longest ${formatMs(latencyMs.max)}`],
-    ['Writes in a commit', ({ commits: { batch } }) => `on average ${formatNumber(batch.mean)}, most ${formatNumber(batch.max)}`],
+    ['Commit latency', ({ commits: { count, latencyMs } }) => (count === 0 ? 'none yet' : `median ${formatMs(latencyMs.p50)}, p99 ${formatMs(latencyMs.p99)}, longest ${formatMs(latencyMs.max)}`)],
+    ['Writes in a commit', ({ commits: { count, batch } }) => (count === 0 ? 'none yet' : `on average ${formatNumber(batch.mean)}, most ${formatNumber(batch.max)}`)],
     ['Outboxes', ({ outbox }) => `${formatBytes(outbox.bytes)}, the largest ${formatBytes(outbox.maxBytes)}`],
     ['Readers behind', ({ outbox }) => formatNumber(outbox.behind)],
     ['Storage', ({ storage }) => `${formatBytes(storage.bytes)} and ${formatBytes(storage.walBytes)} of write-ahead log`],
