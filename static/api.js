@@ -39,3 +39,6 @@ export const me = (token) => request('/api/v1/auth/me', { token });
 export const guest = (username) => request('/api/v1/auth/guest', { method: 'POST', body: username ? { username } : {} });
 export const register = (username, password) => request('/api/v1/auth/register', { method: 'POST', body: { username, password } });
 export const login = (username, password) => request('/api/v1/auth/login', { method: 'POST', body: { username, password } });
+export const rooms = (token) => request('/api/v1/rooms?limit=500', { token });
+export const users = (token) => request('/api/v1/users?limit=200', { token });
+export const dms = (token) => request('/api/v1/dms?limit=100', { token });

@@ -68,6 +68,30 @@ export class Conversations {
     if (this.active) await this.load(this.active);
   }
 
+  /** What the server's lists tell of the conversations: the last message of each, and talks that came while one was away. */
+  listed({ rooms, dms }) {
+    for (const { name, lastMessage } of rooms ?? []) this.#last(this.#all.get(`room:${name}`), lastMessage);
+    for (const { with: { id, username }, lastSeq, lastMessage } of dms ?? []) {
+      const key = `dm:${id}`;
+      if (!this.#all.has(key) && this.#session.closed?.[key] >= lastSeq) continue;
+      if (!this.#all.has(key)) {
+        this.#add({ key, kind: 'dm', peer: id, name: username });
+        // Nothing of it has been read in this tab, unless the last word is one's own.
+        this.#session.read[key] ??= lastMessage.fromUser === this.#session.user.id ? lastSeq : 0;
+        this.#saveList();
+      }
+      const conversation = this.#all.get(key);
+      conversation.name = username;
+      this.#seen(conversation, lastSeq);
+      this.#last(conversation, lastMessage);
+    }
+    this.#changed();
+  }
+
+  #last(conversation, message) {
+    if (conversation && message && message.id > (conversation.last?.id ?? 0)) conversation.last = message;
+  }
+
   /** A later connection: what the last one left undone. The client itself brings what was missed. */
   async reconnected() {
     const missing = this.list.filter(({ kind, room }) => kind === 'room' && !this.#chat.rooms.includes(room));
@@ -119,6 +143,7 @@ export class Conversations {
   /** Leaves a room, or closes a direct conversation. */
   async close(conversation) {
     this.#all.delete(conversation.key);
+    if (conversation.kind === 'dm') (this.#session.closed ??= {})[conversation.key] = conversation.lastSeq;
     delete this.#session.read[conversation.key];
     delete this.#session.drafts[conversation.key];
     if (this.#session.active === conversation.key) this.#session.active = this.#all.keys().next().value ?? '';
@@ -194,6 +219,7 @@ export class Conversations {
     read[conversation.key] ??= message.seq - 1;
     if (message.fromUser === this.#session.user.id && read[conversation.key] === message.seq - 1) read[conversation.key] = message.seq;
     this.#seen(conversation, message.seq);
+    this.#last(conversation, message);
     if (conversation.status !== 'new') this.#merge(conversation, [message]);
     if (!conversation.readingBack && conversation.timeline.trim()) conversation.hasMore = true;
     this.#remember();
@@ -230,6 +256,7 @@ export class Conversations {
         : await this.#chat.dm(conversation.peer, content, { nonce });
       conversation.timeline.stored(outgoing, receipt, this.#session.user.username);
       this.#seen(conversation, receipt.seq);
+      this.#last(conversation, { ...receipt, content, username: this.#session.user.username, fromUser: this.#session.user.id });
     } catch (error) {
       Object.assign(outgoing, { status: 'failed', reason: error.message });
     }
@@ -274,6 +301,7 @@ export class Conversations {
 
   #merge(conversation, messages) {
     conversation.timeline.merge(messages);
+    this.#last(conversation, messages.at(-1));
     for (const { seq, fromUser, username } of messages) {
       this.#seen(conversation, seq);
       if (fromUser === conversation.peer) conversation.name = username;

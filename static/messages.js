@@ -4,6 +4,7 @@ import { avatar, bdi, el, formatDay, formatFull, formatTime, icon, reconcile, st
 
 const TOGETHER_MS = 5 * 60_000; // messages of one person within this time share a name
 const AT_BOTTOM_PX = 48;
+const NEAR_TOP_PX = 200; // from here on what is above comes by itself
 
 /**
  * @param {{$: import('./dom.js').Find, me: {id: number}, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
@@ -23,6 +24,7 @@ export function createMessages(actions) {
     following = atBottom();
     $('jump').hidden = following;
     if (shown) shown.readingBack = !following;
+    if (shown?.hasMore && !following && scroller.scrollTop < NEAR_TOP_PX) actions.loadEarlier(shown);
     if (following) markRead();
   }, { signal, passive: true });
   $('jump').addEventListener('click', () => { toBottom(); $('composer-text').focus(); }, { signal });

@@ -8,6 +8,7 @@ import { createComposer } from './composer.js';
 import { createConnection } from './connection.js';
 import { Conversations } from './conversations.js';
 import { $ as page, announce, avatar, batched, bdi, stamp } from './dom.js';
+import { createDirectory } from './directory.js';
 import { createMessages } from './messages.js';
 import { createSidebar } from './sidebar.js';
 import { createSignIn } from './signin.js';
@@ -199,11 +200,17 @@ function createPanes({ $, chat, session, remember, leave, changed, signal, frame
     announce(`${message.username}: ${message.content.slice(0, 200)}`);
   }
 
+  const directory = createDirectory({
+    token: () => session.token,
+    signal,
+    changed(lists) { conversations.listed(lists); sidebar.listed(lists); },
+  });
   let started = false;
   chat.on('state', (change) => {
     connection.update(change);
     composer.connection(change.state);
     conversations.connection(change.state === 'open');
+    if (change.state === 'open') directory.ask();
   });
   chat.on('welcome', ({ username }) => {
     if (username !== session.user.username) {

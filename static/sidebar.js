@@ -1,6 +1,8 @@
 /** The left pane: rooms, direct messages, and who one is. */
 
-import { avatar, bdi, el, reconcile } from './dom.js';
+import { avatar, bdi, el, formatDay, formatTime, reconcile, startOfDay } from './dom.js';
+
+const BOUND = 20; // of a list, until one asks for more
 
 /**
  * @param {{$: import('./dom.js').Find, me: {id: number, username: string}, select(key: string): void, join(room: string): Promise<void>,
@@ -42,8 +44,36 @@ export function createSidebar(actions) {
   }, { signal });
   $('dm-id').addEventListener('input', () => showProblem('dm', ''), { signal });
 
+  let lists = { rooms: null, people: null };
+  const bounds = { people: BOUND, rooms: BOUND };
+  let joined = new Set();
+
+  function renderLists() {
+    const people = (lists.people ?? []).filter(({ id }) => id !== me.id).sort((a, b) => Number(b.online) - Number(a.online));
+    $('people-part').hidden = lists.people === null;
+    $('nobody').hidden = people.length > 0;
+    $('people-more').hidden = people.length <= bounds.people;
+    reconcile($('people-list'), people.slice(0, bounds.people).map((person) => personRow(person, openDm)));
+    const more = (lists.rooms ?? []).filter(({ name }) => !joined.has(name));
+    $('more-part').hidden = more.length === 0;
+    $('rooms-more').hidden = more.length <= bounds.rooms;
+    reconcile($('more-rooms'), more.slice(0, bounds.rooms).map((room) => roomRow(room, (name) => {
+      join(name).catch((error) => showProblem('join', error.message));
+    })));
+  }
+  for (const name of ['people', 'rooms']) {
+    $(`${name}-more`).addEventListener('click', () => { bounds[name] += BOUND; renderLists(); }, { signal });
+  }
+
   return {
+    /** @param {{rooms: any[] | null, people: any[] | null}} next what the server lists; null: it does not, or not now */
+    listed(next) {
+      lists = { rooms: next.rooms ?? lists.rooms, people: next.people ?? lists.people };
+      renderLists();
+    },
     render(list, active) {
+      joined = new Set(list.map(({ room }) => room));
+      renderLists();
       const item = (conversation) => row(conversation, conversation === active, unread(conversation), select);
       reconcile($('rooms'), list.filter(({ kind }) => kind === 'room').map(item));
       reconcile($('dms'), list.filter(({ kind }) => kind === 'dm').map(item));
@@ -61,7 +91,7 @@ function identity($, { id, username }) {
 function row(conversation, isActive, unread, select) {
   return {
     key: conversation.key,
-    version: `${isActive} ${unread} ${conversation.name}`,
+    version: `${isActive} ${unread} ${conversation.name} ${conversation.last?.id ?? ''}`,
     build: () => el('li', {}, el('button', { type: 'button', class: 'conversation', onclick: () => select(conversation.key) })),
     update(node) {
       const button = node.firstElementChild;
@@ -73,9 +103,39 @@ function row(conversation, isActive, unread, select) {
   };
 }
 
-function label({ kind, peer, name }) {
-  if (kind === 'room') return [el('span', { class: 'hash', 'aria-hidden': 'true' }, '#'), bdi(name, { class: 'conversation-name' })];
-  return [avatar(peer, name, 'tiny'), bdi(name, { class: 'conversation-name' }), el('span', { class: 'user-id' }, `user ${peer}`)];
+function label({ kind, peer, name, last }) {
+  const title = bdi(name, { class: 'conversation-name' });
+  if (kind === 'room') return [el('span', { class: 'hash', 'aria-hidden': 'true' }, '#'), el('span', { class: 'conversation-text' }, title, lastLine(last))];
+  return [avatar(peer, name, 'tiny'), el('span', { class: 'conversation-text' }, title, lastLine(last))];
+}
+
+/** Who said what last, and when. */
+function lastLine(last) {
+  if (!last) return '';
+  const at = new Date(last.timestamp);
+  const today = startOfDay(at) === startOfDay(new Date());
+  return el('span', { class: 'last' }, el('span', { class: 'last-text' }, bdi(last.username), ': ', bdi(last.content.slice(0, 120))),
+    el('time', { datetime: last.timestamp }, today ? formatTime(at) : formatDay(at)));
+}
+
+function personRow({ id, username, online }, openDm) {
+  return {
+    key: String(id),
+    version: `${online} ${username}`,
+    build: () => el('li', {}, el('button', { type: 'button', class: 'conversation', onclick: () => openDm(id, username) },
+      el('span', { class: online ? 'presence online' : 'presence', 'aria-hidden': 'true' }),
+      bdi(username, { class: 'conversation-name' }), el('span', { class: 'user-id' }, online ? 'online' : 'away'))),
+  };
+}
+
+function roomRow({ name, memberCount }, join) {
+  return {
+    key: name,
+    version: String(memberCount),
+    build: () => el('li', {}, el('button', { type: 'button', class: 'conversation', title: 'Join this room', onclick: () => join(name) },
+      el('span', { class: 'hash', 'aria-hidden': 'true' }, '#'), bdi(name, { class: 'conversation-name' }),
+      el('span', { class: 'user-id' }, memberCount === 1 ? '1 member' : `${memberCount} members`))),
+  };
 }
 
 function badge(unread) {
