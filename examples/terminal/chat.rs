@@ -1,0 +1,495 @@
+//! The chat without its socket: what is typed and what the server says goes in, frames to send and lines to show come out.
+//! It knows no time and no terminal.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    common::plain::isolated,
+    outbox::{Letter, Outbox},
+    talks::{Place, Talk},
+};
+
+const PAGE: u32 = 20;
+
+/// What a reply with a `ref` answers.
+enum Asked {
+    Join(String),
+    Leave,
+    History(Place, History),
+    Send,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum History {
+    /// The end of it, on entering.
+    Newest,
+    /// From where we were.
+    Missed,
+    /// What the user wants to see, before what is shown.
+    Earlier,
+}
+
+pub struct Chat {
+    me: u64,
+    names: HashMap<u64, String>,
+    talks: BTreeMap<Place, Talk>,
+    current: Place,
+    pub outbox: Outbox,
+    asked: HashMap<u64, Asked>,
+    next_ref: u64,
+    /// The log, and the last id that this connection or an earlier one has brought.
+    epoch: Option<String>,
+    cursor: u64,
+    /// Whether the connection is there, and continues the one before.
+    pub open: bool,
+    day: String,
+    pub frames: Vec<Value>,
+    pub lines: Vec<String>,
+}
+
+impl Chat {
+    pub fn new(room: &str) -> Self {
+        let place = Place::Room(room.to_owned());
+        Self {
+            me: 0,
+            names: HashMap::new(),
+            talks: BTreeMap::from([(place.clone(), Talk::default())]),
+            current: place,
+            outbox: Outbox::default(),
+            asked: HashMap::new(),
+            next_ref: 1,
+            epoch: None,
+            cursor: 0,
+            open: false,
+            day: String::new(),
+            frames: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Whether nothing is to be waited for.
+    pub fn is_idle(&self) -> bool {
+        self.open && self.asked.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Whether the user sees where the conversation stands.
+    pub fn has_entered(&self) -> bool {
+        self.talks.get(&self.current).is_none_or(|talk| talk.whole)
+    }
+
+    // The connection.
+
+    /// The first request of a new connection: what was missed, where something can have been missed.
+    pub fn connected(&mut self) {
+        match &self.epoch {
+            None => self.frames.push(json!({ "type": "hello", "ref": 0 })),
+            Some(epoch) => {
+                let rooms: Vec<&str> = self.rooms().collect();
+                let resume = json!({ "type": "resume", "after": self.cursor, "epoch": epoch, "rooms": rooms, "ref": 0 });
+                self.frames.push(resume);
+            }
+        }
+    }
+
+    pub fn disconnected(&mut self) {
+        self.open = false;
+        self.asked.clear();
+        self.outbox.cut();
+        self.frames.clear();
+        self.talks
+            .values_mut()
+            .filter(|talk| !talk.whole)
+            .for_each(Talk::torn);
+    }
+
+    fn rooms(&self) -> impl Iterator<Item = &str> {
+        self.talks.keys().filter_map(|place| match place {
+            Place::Room(room) => Some(room.as_str()),
+            Place::Dm(_) => None,
+        })
+    }
+
+    // What the server says.
+
+    pub fn hear(&mut self, frame: &Value) {
+        let data = &frame["data"];
+        match frame["type"].as_str() {
+            Some("message" | "dm") => self.arrive(data),
+            Some("welcome") => self.welcome(data),
+            Some("resume_ack") => self.resumed(data),
+            Some("error") => self.refused(frame),
+            _ => self.answered(frame),
+        }
+        self.pump();
+    }
+
+    fn welcome(&mut self, data: &Value) {
+        self.me = data["userId"].as_u64().unwrap_or_default();
+        self.epoch = data["epoch"].as_str().map(str::to_owned);
+        self.cursor = self.cursor.max(data["lastId"].as_u64().unwrap_or_default());
+        let name = isolated(data["username"].as_str().unwrap_or("?"));
+        self.note(format!(
+            "connected as {name} (user {}); /help lists the commands",
+            self.me
+        ));
+        self.open = true;
+        let rooms: Vec<String> = self.rooms().map(str::to_owned).collect();
+        for room in rooms {
+            self.ask_join(room);
+        }
+    }
+
+    fn resumed(&mut self, data: &Value) {
+        self.open = true;
+        self.note("connected again".to_owned());
+        for refusal in data["refused"].as_array().into_iter().flatten() {
+            let room = refusal["room"].as_str().unwrap_or_default();
+            self.talks.remove(&Place::Room(room.to_owned()));
+            let code = refusal["code"].as_str().unwrap_or_default();
+            self.note(format!("#{}: {}", isolated(room), isolated(code)));
+        }
+        if data["complete"] != true {
+            let new_log = self.epoch.as_deref() != data["epoch"].as_str();
+            if new_log {
+                self.note(
+                    "this is another log than before: what was said anew begins here".to_owned(),
+                );
+                self.epoch = data["epoch"].as_str().map(str::to_owned);
+            }
+            self.cursor = data["lastId"].as_u64().unwrap_or_default();
+            self.talks
+                .values_mut()
+                .for_each(if new_log { Talk::forget } else { Talk::torn });
+        }
+        let torn = self.talks.iter().filter(|(_, talk)| !talk.whole);
+        for place in torn.map(|(place, _)| place.clone()).collect::<Vec<_>>() {
+            self.catch_up(place);
+        }
+    }
+
+    /// Asks for what is missing in a conversation: after what is known, or the newest.
+    fn catch_up(&mut self, place: Place) {
+        let after = self.talks.get(&place).and_then(Talk::after);
+        match after {
+            Some(id) => self.ask_history(place, History::Missed, json!({ "after": id })),
+            None => self.ask_history(place, History::Newest, json!({ "limit": PAGE })),
+        }
+    }
+
+    fn arrive(&mut self, message: &Value) {
+        let Some(place) = Place::of(message, self.me) else {
+            return;
+        };
+        self.cursor = self.cursor.max(message["id"].as_u64().unwrap_or_default());
+        let known = self.talks.contains_key(&place);
+        if !known && matches!(place, Place::Room(_)) {
+            return; // one that was left
+        }
+        // The first DM of somebody: what lies before it is asked for by /history.
+        let talk = self.talks.entry(place.clone()).or_default();
+        talk.whole |= !known;
+        let new = talk.live(message);
+        if message["fromUser"] == self.me {
+            self.outbox.saw(&message["nonce"]);
+        }
+        if let Some(message) = new {
+            self.deliver(&place, message);
+        }
+    }
+
+    /// Shows a message, or keeps it where nobody looks. DMs are always shown.
+    fn deliver(&mut self, place: &Place, message: Value) {
+        if *place == self.current || matches!(place, Place::Dm(_)) {
+            return self.show(place, &message);
+        }
+        let theirs = message["fromUser"] != self.me;
+        let Some(talk) = self.talks.get_mut(place) else {
+            return;
+        };
+        talk.keep_unread(message);
+        let count = talk.unread.len();
+        if let Place::Room(room) = place
+            && theirs
+            && count.is_power_of_two()
+        {
+            self.note(format!("#{}: {count} unread", isolated(room)));
+        }
+    }
+
+    fn answered(&mut self, frame: &Value) {
+        let Some(asked) = frame["ref"]
+            .as_u64()
+            .and_then(|number| self.asked.remove(&number))
+        else {
+            return;
+        };
+        match asked {
+            Asked::Join(room) => self.catch_up(Place::Room(room)),
+            Asked::History(place, kind) => self.read(place, kind, frame),
+            Asked::Send => self.stored(&frame["data"]),
+            Asked::Leave => {}
+        }
+    }
+
+    fn read(&mut self, place: Place, kind: History, frame: &Value) {
+        let messages = frame["data"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let more = frame["hasMore"] == true;
+        if kind == History::Earlier {
+            let name = self.name_of(&place);
+            let what = if messages.is_empty() {
+                "nothing before that in"
+            } else {
+                "earlier in"
+            };
+            self.note(format!("{what} {name}"));
+            messages
+                .iter()
+                .for_each(|message| self.show(&place, message));
+            return self.note(
+                if more {
+                    "more: /history"
+                } else {
+                    "that was the beginning"
+                }
+                .to_owned(),
+            );
+        }
+        if kind == History::Newest && place == self.current {
+            let name = self.name_of(&place);
+            let how_many = if messages.is_empty() {
+                "nothing was said yet"
+            } else {
+                "the last messages"
+            };
+            self.note(format!("{name}: {how_many}"));
+        }
+        for message in messages {
+            let new = self
+                .talks
+                .get_mut(&place)
+                .and_then(|talk| talk.take(message));
+            if let Some(message) = new {
+                self.deliver(&place, message);
+            }
+        }
+        if kind == History::Missed && more && !messages.is_empty() {
+            return self.catch_up(place);
+        }
+        let early = self.talks.get_mut(&place).map(Talk::made_whole);
+        for message in early.into_iter().flatten() {
+            self.deliver(&place, message);
+        }
+    }
+
+    fn stored(&mut self, receipt: &Value) {
+        let Some(Letter {
+            number,
+            place,
+            text,
+            shown,
+            ..
+        }) = self.outbox.settle()
+        else {
+            return;
+        };
+        if let (Place::Dm(_), false, Some(id)) = (&place, shown, receipt["id"].as_u64()) {
+            self.talks.entry(place.clone()).or_default().receipt(id);
+            let message = json!({ "id": id, "fromUser": self.me, "username": "you", "content": text, "timestamp": receipt["timestamp"] });
+            self.show(&place, &message);
+        }
+        self.note(format!("[{number}] stored"));
+    }
+
+    fn refused(&mut self, frame: &Value) {
+        let why = isolated(frame["message"].as_str().unwrap_or_default());
+        let asked = frame["ref"]
+            .as_u64()
+            .and_then(|number| self.asked.remove(&number));
+        match asked {
+            Some(Asked::Send) => match frame["data"]["retryAfterMs"].as_u64() {
+                Some(wait) => self.outbox.put_back(Duration::from_millis(wait)),
+                None => {
+                    let letter = self.outbox.settle();
+                    let number = letter.map(|letter| letter.number).unwrap_or_default();
+                    self.note(format!("[{number}] failed: {why}"));
+                }
+            },
+            Some(Asked::Join(room)) => {
+                self.talks.remove(&Place::Room(room.clone()));
+                self.note(format!("#{} cannot be joined: {why}", isolated(&room)));
+            }
+            Some(Asked::History(place, kind)) => {
+                if let Some(talk) = self
+                    .talks
+                    .get_mut(&place)
+                    .filter(|_| kind != History::Earlier)
+                {
+                    talk.whole = true;
+                }
+                self.note(format!("no history: {why}"));
+            }
+            Some(Asked::Leave) | None => self.note(why),
+        }
+    }
+
+    // What the user wants.
+
+    pub fn say(&mut self, place: Place, text: &str) {
+        let number = self.outbox.push(place, text);
+        let how = if self.open {
+            "sending"
+        } else {
+            "waiting for the connection"
+        };
+        self.note(format!("[{number}] {how}"));
+        self.pump();
+    }
+
+    pub fn current(&self) -> Place {
+        self.current.clone()
+    }
+
+    /// Makes it the conversation that is looked at.
+    pub fn go(&mut self, place: Place) {
+        self.current = place.clone();
+        if let Some(talk) = self.talks.get_mut(&place) {
+            let unread = std::mem::take(&mut talk.unread);
+            let name = self.name_of(&place);
+            self.note(format!("{name}: {} unread", unread.len()));
+            return unread.iter().for_each(|message| self.show(&place, message));
+        }
+        self.talks.insert(place.clone(), Talk::default());
+        match place {
+            Place::Room(room) if self.open => self.ask_join(room),
+            Place::Dm(_) if self.open => self.catch_up(place),
+            // The next connection does it.
+            Place::Room(_) | Place::Dm(_) => {}
+        }
+    }
+
+    pub fn leave(&mut self) {
+        let place = self.current.clone();
+        self.talks.remove(&place);
+        let name = self.name_of(&place);
+        if let Place::Room(room) = place
+            && self.open
+        {
+            self.ask(json!({ "type": "leave", "room": room }), Asked::Leave);
+        }
+        self.note(format!("left {name}"));
+        if let Some(other) = self.talks.keys().next().cloned() {
+            self.go(other);
+        }
+    }
+
+    pub fn earlier(&mut self) {
+        let oldest = self.talks.get(&self.current).and_then(|talk| talk.oldest);
+        match self.open {
+            true => self.ask_history(
+                self.current(),
+                History::Earlier,
+                json!({ "limit": PAGE, "before": oldest }),
+            ),
+            false => self.note("not now: there is no connection".to_owned()),
+        }
+    }
+
+    /// The rooms that are joined, with the number of unread messages.
+    pub fn unread(&self) -> HashMap<&str, usize> {
+        let with_count = |room| {
+            Some((
+                room,
+                self.talks
+                    .get(&Place::Room(String::from(room)))?
+                    .unread
+                    .len(),
+            ))
+        };
+        self.rooms().filter_map(with_count).collect()
+    }
+
+    // Small things.
+
+    /// Sends what waits, when its time has come.
+    pub fn pump(&mut self) {
+        if self.open
+            && let Some(frame) = self.outbox.next()
+        {
+            self.ask(frame, Asked::Send);
+        }
+    }
+
+    fn ask(&mut self, mut frame: Value, asked: Asked) {
+        frame["ref"] = self.next_ref.into();
+        self.asked.insert(self.next_ref, asked);
+        self.next_ref += 1;
+        self.frames.push(frame);
+    }
+
+    fn ask_join(&mut self, room: String) {
+        self.ask(json!({ "type": "join", "room": room }), Asked::Join(room));
+    }
+
+    fn ask_history(&mut self, place: Place, kind: History, mut page: Value) {
+        match &place {
+            Place::Room(room) => {
+                (page["type"], page["room"]) = ("room_history".into(), room.as_str().into())
+            }
+            Place::Dm(user) => (page["type"], page["with"]) = ("dm_history".into(), (*user).into()),
+        }
+        self.ask(page, Asked::History(place, kind));
+    }
+
+    fn show(&mut self, place: &Place, message: &Value) {
+        let text = |key: &str| message[key].as_str().unwrap_or_default();
+        if let Some(talk) = self.talks.get_mut(place) {
+            talk.shown(message);
+        }
+        if let (Some(id), Some(name)) = (message["fromUser"].as_u64(), message["username"].as_str())
+        {
+            self.names.entry(id).or_insert_with(|| name.to_owned());
+        }
+        let (day, time) = text("timestamp").split_once('T').unwrap_or(("", ""));
+        if day != self.day {
+            self.day = day.to_owned();
+            self.lines.push(format!("-- {} (UTC)", isolated(day)));
+        }
+        let time = isolated(time.get(..5).unwrap_or(time));
+        let who = isolated(text("username"));
+        let mut lines = text("content").split('\n').map(isolated);
+        let first = lines.next().unwrap_or_default();
+        let head = match place {
+            Place::Room(_) => format!("{time} <{who}>"),
+            Place::Dm(user) if message["fromUser"] == self.me => {
+                format!("{time} <{who} to {}>", self.name_of(&Place::Dm(*user)))
+            }
+            Place::Dm(user) => format!("{time} <{who} ({user}) to you>"),
+        };
+        self.lines.push(format!("{head} {first}"));
+        // Nobody's second line looks like a line of somebody else.
+        self.lines
+            .extend(lines.map(|line| format!("      | {line}")));
+    }
+
+    fn name_of(&self, place: &Place) -> String {
+        match place {
+            Place::Room(room) => format!("#{}", isolated(room)),
+            Place::Dm(user) => match self.names.get(user) {
+                Some(name) => format!("{} ({user})", isolated(name)),
+                None => format!("user {user}"),
+            },
+        }
+    }
+
+    pub fn note(&mut self, text: String) {
+        self.lines.push(format!("-- {text}"));
+    }
+}
