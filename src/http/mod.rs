@@ -19,7 +19,7 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{any, get, post},
+    routing::{any, get},
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -79,13 +79,7 @@ pub struct Peer {
 
 /// All paths. Every request must carry a [`Peer`] among its extensions.
 pub fn router(app: Arc<App>) -> Router {
-    let api = Router::new()
-        .route("/auth/register", post(api::register))
-        .route("/auth/login", post(api::login))
-        .route("/auth/guest", post(api::guest))
-        .route("/auth/refresh", post(api::refresh))
-        .route("/auth/me", get(api::me))
-        .route("/chat/messages", post(api::send_message))
+    let api = api::router()
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.body_bytes))

@@ -6,6 +6,7 @@
 mod epoch;
 mod inbox;
 mod job;
+mod listing;
 mod lock;
 mod migrate;
 mod open;
@@ -26,11 +27,11 @@ pub use refusal::{Mode, OpenError};
 
 use super::{
     Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page,
-    Receipt, Scope, StoreError, User, feed,
+    Receipt, Scope, StoreError, StoredRoom, User, feed,
 };
 use crate::{
     clock::Clock,
-    protocol::{Ack, Cursor, RoomName, UserId, Username, Window},
+    protocol::{Ack, Cursor, Listing, Message, RoomName, UserId, Username, Window},
 };
 use job::Job;
 use reader::Readers;
@@ -241,6 +242,37 @@ impl Directory for SqliteStore {
             room,
             max_rooms,
             reply,
+        }))
+    }
+
+    fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<StoredRoom>, StoreError>> {
+        Box::pin(
+            self.readers
+                .run(move |connection| listing::rooms(connection, after, limit, max_bytes)),
+        )
+    }
+
+    fn users(&self, after: i64, limit: u32) -> Answer<'_, Result<Listing<User>, StoreError>> {
+        Box::pin(
+            self.readers
+                .run(move |connection| listing::users(connection, after, limit)),
+        )
+    }
+
+    fn conversations(
+        &self,
+        user: UserId,
+        before: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<(User, Message)>, StoreError>> {
+        Box::pin(self.readers.run(move |connection| {
+            listing::conversations(connection, user, before, limit, max_bytes)
         }))
     }
 
