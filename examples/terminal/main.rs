@@ -18,6 +18,7 @@ mod talks;
 
 use std::{
     io::{BufRead as _, Write as _},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -66,16 +67,25 @@ struct Terminal {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        // What the server says is as harmless here as everywhere.
+        Err(error) => {
+            eprintln!("{}", harmless(&error.to_string()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
     let Args {
         mut door,
         name,
         room,
     } = Args::parse();
     if door.token.is_none() {
-        door.come_as_guest(name.as_deref())
-            .await
-            .map_err(in_words)?;
+        door.come_as_guest(name.as_deref()).await?;
     }
     let mut terminal = Terminal {
         door,
@@ -83,11 +93,11 @@ async fn main() -> Result<()> {
         input: typed_lines(),
         input_ended: false,
     };
-    let mut socket = terminal.door.connect().await.map_err(in_words)?;
+    let mut socket = terminal.door.connect().await?;
     loop {
         let why = match terminal.talk(&mut socket).await {
             End::Quit => return terminal.farewell(&mut socket).await,
-            End::Cut(why) if why.is::<Refused>() => return Err(in_words(why)),
+            End::Cut(why) if why.is::<Refused>() => return Err(why),
             End::Cut(why) => why,
         };
         terminal.chat.disconnected();
@@ -155,7 +165,7 @@ impl Terminal {
             }
             why = match self.door.connect().await {
                 Ok(socket) => return Ok(Some(socket)),
-                Err(error) if error.is::<Refused>() => return Err(in_words(error)),
+                Err(error) if error.is::<Refused>() => return Err(error),
                 Err(error) => error,
             };
         }
@@ -191,7 +201,7 @@ impl Terminal {
                 let line = |user: &Value| {
                     format!(
                         "{:>6}  {}",
-                        user["id"],
+                        user["id"].as_u64().unwrap_or_default(),
                         isolated(user["username"].as_str().unwrap_or("?"))
                     )
                 };
@@ -245,7 +255,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// The only place that writes to the terminal.
+    /// The only place that writes to the standard output.
     fn print(&mut self) {
         let mut out = std::io::stdout();
         for line in self.chat.lines.drain(..) {
@@ -288,9 +298,4 @@ fn typed_lines() -> mpsc::Receiver<String> {
         }
     });
     typed
-}
-
-/// `main` prints its error by itself, and what the server says goes to the terminal as harmless as everything.
-fn in_words(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
-    harmless(&error.to_string()).into()
 }
