@@ -18,12 +18,15 @@ use chat_server::{
     clock::Clock,
     hub::{End, Hub, Outbox},
     metrics::Metrics,
-    protocol::{CloseCode, Cursor, Limits, LimitsInForce, RoomName, UserId, Username, Window},
+    protocol::{
+        CloseCode, Cursor, Limits, LimitsInForce, Listing, Message, RoomName, UserId, Username,
+        Window,
+    },
     relay,
     session::{Event, Session, Shared, Timing},
     store::{
         Account, Answer, Directory, Messages, NewAccount, NewMessage, Page, Receipt, Scope, Store,
-        StoreError, User,
+        StoreError, StoredRoom, User,
         sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
     },
 };
@@ -112,6 +115,29 @@ impl Directory for FaultyStore {
     }
     fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
         or_fail!(self, self.inner.create_room(room, max_rooms))
+    }
+    fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<StoredRoom>, StoreError>> {
+        or_fail!(self, self.inner.rooms(after, limit, max_bytes))
+    }
+    fn users(&self, after: i64, limit: u32) -> Answer<'_, Result<Listing<User>, StoreError>> {
+        or_fail!(self, self.inner.users(after, limit))
+    }
+    fn conversations(
+        &self,
+        user: UserId,
+        before: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<(User, Message)>, StoreError>> {
+        or_fail!(
+            self,
+            self.inner.conversations(user, before, limit, max_bytes)
+        )
     }
     fn account(&self, name: Username) -> Answer<'_, Result<Option<Account>, StoreError>> {
         or_fail!(self, self.inner.account(name))

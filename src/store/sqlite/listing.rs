@@ -25,16 +25,17 @@ const ROOMS: &str = concat!(
      WHERE r.name > ?1 ORDER BY r.name LIMIT ?2"
 );
 
-/// One of the two columns for each half, so that each is a search over an index.
+/// One of the two columns for each half, so that each is a search over an index; sorted and cut before any text is read.
 const CONVERSATIONS: &str = concat!(
     "SELECT ",
     columns!(),
     ", p.id, p.username, p.role FROM (
-        SELECT high AS peer, last_id FROM dms WHERE low = ?1
-        UNION ALL SELECT low, last_id FROM dms WHERE high = ?1 AND low < high) mine
+        SELECT high AS peer, last_id FROM dms WHERE low = ?1 AND last_id < ?2
+        UNION ALL SELECT low, last_id FROM dms WHERE high = ?1 AND low < high AND last_id < ?2
+        ORDER BY last_id DESC LIMIT ?3) mine
      JOIN users p ON p.id = mine.peer
      JOIN messages m ON m.id = mine.last_id JOIN users u ON u.id = m.from_user
-     WHERE mine.last_id < ?2 ORDER BY mine.last_id DESC LIMIT ?3"
+     ORDER BY mine.last_id DESC"
 );
 
 pub(super) fn rooms(
@@ -109,4 +110,32 @@ fn collect<T>(
         entries.push(entry);
     }
     Ok(Listing { entries, has_more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_list_is_a_search_over_an_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(super::super::migrate::SCHEMA)
+            .unwrap();
+        for (sql, params, sorts) in [(ROOMS, 2, false), (CONVERSATIONS, 3, true)] {
+            let explain = format!("EXPLAIN QUERY PLAN {sql}");
+            let mut statement = connection.prepare(&explain).unwrap();
+            let none = rusqlite::params_from_iter(vec![None::<i64>; params]);
+            let rows = statement.query_map(none, |row| row.get("detail")).unwrap();
+            let plan: Vec<String> = rows.map(Result::unwrap).collect();
+            let plan = plan.join("\n");
+            // What was sorted and cut is walked once.
+            let scans = plan.matches("SCAN").count() - plan.matches("SCAN mine").count();
+            assert_eq!(
+                (scans, plan.contains("TEMP B-TREE")),
+                (0, sorts),
+                "{sql}\n{plan}"
+            );
+        }
+    }
 }
