@@ -1,7 +1,7 @@
 /** One person's chat: which conversations there are, which one is looked at, and what the socket says about itself. */
 
 import { useEffect, useRef, useState } from 'react';
-import { useChat } from 'chat-server/chat-react.js';
+import { useChat } from 'chat-server-client/react';
 import { Connection } from './Connection.jsx';
 import { Conversation } from './Conversation.jsx';
 import { Sidebar } from './Sidebar.jsx';
@@ -18,6 +18,8 @@ export function Chat({ token, onLeave }) {
   const [place, setPlace] = useState({ room: rooms[0] });
   const [listShown, showList] = useState(false); // on a narrow screen there is room for one of the two
   const drafts = useRef(new Map());
+  const { key, title } = describe(place, chat, directory);
+  const box = useFocus(key, listShown);
 
   useConsole(chat.client);
   useEffect(() => sessionStorage.setItem(ROOMS_KEY, JSON.stringify(rooms)), [rooms]);
@@ -43,9 +45,8 @@ export function Chat({ token, onLeave }) {
     setPlace({ room: rest[0] });
   }
 
-  const { key, title } = describe(place, chat, directory);
   return (
-    <div className="chat" data-list={listShown}>
+    <div className="chat" ref={box} data-list={listShown}>
       <header>
         <h1>Chat</h1>
         <Connection chat={chat} />
@@ -59,6 +60,18 @@ export function Chat({ token, onLeave }) {
       />
     </div>
   );
+}
+
+/** Whoever goes somewhere by keyboard or screen reader is there, and not where they came from. */
+function useFocus(key, listShown) {
+  const box = useRef(null);
+  const before = useRef(`${key} ${listShown}`);
+  useEffect(() => {
+    const now = `${key} ${listShown}`;
+    if (now !== before.current) box.current.querySelector(listShown ? 'nav button' : 'main h2').focus();
+    before.current = now;
+  }, [key, listShown]);
+  return box;
 }
 
 /** For whoever opens the browser's console to see whether it works. */

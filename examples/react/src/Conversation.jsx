@@ -9,6 +9,7 @@ const NOTHING = { messages: [], hasMore: false, unread: 0, status: 'new', error:
 export function Conversation({ chat, place, title, drafts, onOpen, onList, onLeave }) {
   const isRoom = place.room !== undefined;
   const { messages, hasMore, unread, status, error } = (isRoom ? chat.rooms[place.room] : chat.dms[place.with]) ?? NOTHING;
+  const elsewhere = Object.values({ ...chat.rooms, ...chat.dms }).reduce((sum, talk) => sum + talk.unread, -unread);
   const outbox = chat.outbox.filter(({ room, to }) => (isRoom ? room === place.room : to === place.with));
   const scroller = useScroll(messages, outbox.length);
   useEffect(() => {
@@ -23,8 +24,11 @@ export function Conversation({ chat, place, title, drafts, onOpen, onList, onLea
   return (
     <main>
       <div className="title">
-        <button className="narrow" onClick={onList}>Conversations</button>
-        <h2><bdi>{title}</bdi></h2>
+        <button className="narrow" onClick={onList}>
+          Conversations
+          {elsewhere > 0 && <span className="badge">{elsewhere}<span className="unseen"> unread</span></span>}
+        </button>
+        <h2 tabIndex={-1}><bdi>{title}</bdi></h2>
         {onLeave && <button onClick={onLeave}>Leave</button>}
       </div>
       <div className="scroller" ref={scroller.ref} onScroll={scroller.onScroll} tabIndex={0} role="log" aria-label={`Messages of ${title}`}>
@@ -59,7 +63,7 @@ function Unstored({ entry: { nonce, content, status, error }, chat }) {
   return (
     <li className="message mine unstored" data-status={status}>
       <p className="content" dir="auto">{content}</p>
-      {status === 'waiting' ? <p className="quiet">Sending…</p> : (
+      {status === 'waiting' ? <p className="quiet">{chat.state === 'open' ? 'Sending…' : 'Waiting for the connection…'}</p> : (
         <p className="problem">
           Not sent: {error?.message}
           <button onClick={() => chat.retry(nonce)}>Try again</button>
