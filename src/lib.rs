@@ -25,6 +25,13 @@
 //! 4. [`relay`] encodes it once as a [`frame::Frame`] and publishes it; [`hub`] queues it to every reader's outbox.
 //! 5. Each connection's pump hands all that its outbox holds to the kernel in one `writev`.
 //!
+//! A reader who is too slow, and one who resumes after an earlier connection, are served the same way: their place in the
+//! log is kept or moved back (`hub/queue.rs`, `chat/resume.rs`), pages are read from there (`session/catch_up.rs`), and
+//! after the last one they are live again. So messages that wait can be dropped at any time, and none is lost.
+//!
+//! [`seeded`] holds mistakes and sudden ends on purpose, with which tests show that they would notice; they exist only
+//! with the feature `seeded_bugs`.
+//!
 //! Read first: `store/sqlite/writer.rs`, `hub/outbox.rs`, `session/mod.rs`.
 
 #![forbid(unsafe_code)]
