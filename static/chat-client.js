@@ -12,7 +12,8 @@
  * - `message` and `dm` carry each message once and in order. After a cut the server replays what was missed; when it
  *   cannot, `reset` brings the newest messages of every conversation instead, and what is live goes on from there.
  * - `send` and `dm` wait while there is no connection, and are stored once and in the order of the calls. With a `storage`
- *   (`sessionStorage` is one) they outlive a reload of the page too; each client needs a storage or a key of its own.
+ *   (`sessionStorage` is one) they outlive a reload of the page too, from when the token or the server has told whose they
+ *   are. Each client needs a storage or a key of its own.
  * - With `getToken`, a fresh token is asked for before the old one expires, or once after the server refused it.
  *
  * A DM that this client sent is the result of its call, and no `dm` event; one sent by another device of the same
@@ -193,11 +194,14 @@ class Shelf {
     return mine.map(({ user: _user, ...fields }) => fields);
   }
 
+  /** @param {number} user @param {Waiting[]} left */
+  give(user, left) { this.#others.push(...left.map((fields) => ({ user, ...fields }))); }
+
   /** @param {number} user @param {Waiting[]} waiting */
   save(user, waiting) {
     if (!this.loaded) return;
     this.#next = [...this.#others, ...waiting.map((fields) => ({ user, ...fields }))];
-    this.#writing ??= this.#write().finally(() => { this.#writing = null; });
+    this.#writing ??= this.#write();
   }
 
   async #write() {
@@ -213,6 +217,7 @@ class Shelf {
         this.#works = false;
       }
     }
+    this.#writing = null; // at once: a change between the last look and this would stay unwritten
   }
 
   /** @param {string} what @param {unknown} error */
@@ -264,6 +269,7 @@ class Chat {
     this.#options = options;
     this.#token = options.token ?? '';
     this.#url = options.url ?? pageUrl();
+    this.#owner = userOf(this.#token) ?? 0;
     const { storage, storageKey = `chat-outbox:${this.#url}` } = options;
     if (storage) this.#shelf = new Shelf(storage, storageKey, (error) => this.#emit('error', error));
   }
@@ -1011,16 +1017,18 @@ class Chat {
 
   /** Now it is certain who we are. @param {number} user */
   #identified(user) {
+    if (this.#owner && this.#owner !== user) this.#giveBack();
     this.#vouched = true;
     this.#proven = this.#token;
-    const before = this.#owner;
-    if (before && before !== user) {
-      // The token names its user in another way than the server reads it: what was taken by that name is not sent.
-      for (const entry of this.#outbox.filter(({ restored }) => restored)) {
-        this.#settle(entry, new ChatError('forbidden', 'written by another user', entry.fields));
-      }
-    }
     this.#restore(user);
+  }
+
+  /** The server reads another user in the token than we did: what was taken in that name stays for whoever has it. */
+  #giveBack() {
+    const taken = this.#outbox.filter(({ restored }) => restored);
+    this.#outbox = this.#outbox.filter(({ restored }) => !restored);
+    this.#shelf?.give(this.#owner, taken.map(({ fields }) => fields));
+    for (const entry of taken) this.#fails(entry, new ChatError('forbidden', 'written by another user', entry.fields));
   }
 
   /** @param {any} frame */
