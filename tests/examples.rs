@@ -330,6 +330,48 @@ async fn a_terminal_misses_nothing_and_shows_nothing_twice_when_the_server_is_ki
 }
 
 #[tokio::test]
+async fn a_terminal_that_missed_more_than_is_replayed_reads_the_histories() {
+    const MISSED: usize = 1_001;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::on(folder.path());
+    let address = server.address.to_string();
+    let (mut ann, ann_id) = terminal(&server, "ann").await;
+    server.kill();
+
+    // The same file, where the terminal does not find it.
+    let away = ["--bind", "127.0.0.1:0", "--rate-limit", "0"];
+    let server = Running::start(&mut chat_server(folder.path(), &away));
+    let mut eve = guest(&server).await;
+    for number in 1..MISSED {
+        let frame = json!({"type": "message", "room": "general", "content": number.to_string()});
+        eve.say(frame.to_string()).await;
+    }
+    eve.say(json!({"type": "dm", "to": ann_id, "content": "a stranger"}).to_string())
+        .await;
+    eve.send_room("general", "the last one").await;
+    server.kill();
+
+    let server = Running::start(&mut chat_server(folder.path(), &["--bind", &address]));
+    let mut lines = ann.until("the last one").await;
+    ann.types("/history").await;
+    lines.extend(ann.until("nothing before that").await);
+    let (rest, well) = ann.rest().await;
+    lines.extend(rest);
+    let mut heard = said(&lines);
+    assert!(well && heard.contains(&"a stranger"), "{lines:#?}");
+    heard.retain(|text| *text != "a stranger");
+    let expected: Vec<String> = (1..MISSED).map(|number| number.to_string()).collect();
+    assert_eq!(
+        heard.split_last(),
+        Some((
+            &"the last one",
+            &expected.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        ))
+    );
+    drop(server);
+}
+
+#[tokio::test]
 async fn nothing_that_others_say_reaches_the_terminal_as_a_control() {
     let folder = tempfile::tempdir().unwrap();
     let server = Running::on(folder.path());

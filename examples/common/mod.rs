@@ -83,9 +83,10 @@ impl Door {
         let wish = json!({ "username": name });
         let answer = match self.http("POST", "/api/v1/auth/guest", Some(wish)).await {
             Err(error) if error.is::<Refused>() => {
-                return Err(
-                    Refused(format!("no guest token, so give one with --token: {error}")).into(),
-                );
+                return Err(Refused(format!(
+                    "no guest token, so bring one with --token, or another name: {error}"
+                ))
+                .into());
             }
             answer => answer?,
         };

@@ -48,6 +48,8 @@ pub struct Chat {
     echo: u64,
     /// Whether the connection is there, and continues the one before.
     pub open: bool,
+    /// After which id DMs of somebody new may have been missed: no history that we know of has them.
+    pub lost_since: Option<u64>,
     day: String,
     pub frames: Vec<Value>,
     pub lines: Vec<String>,
@@ -68,6 +70,7 @@ impl Chat {
             cursor: 0,
             echo: 0,
             open: false,
+            lost_since: None,
             day: String::new(),
             frames: Vec::new(),
             lines: Vec::new(),
@@ -115,6 +118,15 @@ impl Chat {
             Place::Room(room) => Some(room.as_str()),
             Place::Dm(_) => None,
         })
+    }
+
+    /// There is a conversation with `user`, of which nothing after `since` is known.
+    pub fn found(&mut self, user: u64, since: u64) {
+        let place = Place::Dm(user);
+        if !self.talks.contains_key(&place) {
+            self.talks.insert(place.clone(), Talk::since(since));
+            self.catch_up(place);
+        }
     }
 
     // What the user wants.

@@ -85,7 +85,8 @@ async fn run() -> Result<()> {
         room,
     } = Args::parse();
     if door.token.is_none() {
-        door.come_as_guest(name.as_deref()).await?;
+        let guest = door.come_as_guest(name.as_deref()).await;
+        guest.map_err(|error| nobody_there(&door, error))?;
     }
     let mut terminal = Terminal {
         door,
@@ -93,7 +94,8 @@ async fn run() -> Result<()> {
         input: typed_lines(),
         input_ended: false,
     };
-    let mut socket = terminal.door.connect().await?;
+    let first = terminal.door.connect().await;
+    let mut socket = first.map_err(|error| nobody_there(&terminal.door, error))?;
     loop {
         let why = match terminal.talk(&mut socket).await {
             End::Quit => return terminal.farewell(&mut socket).await,
@@ -124,7 +126,10 @@ impl Terminal {
             let later = self.chat.outbox.not_before;
             tokio::select! {
                 frame = receive(socket) => match frame {
-                    Ok(frame) => self.chat.hear(&frame),
+                    Ok(frame) => {
+                        self.chat.hear(&frame);
+                        self.look_for_strangers().await;
+                    }
                     Err(error) => return End::Cut(error),
                 },
                 line = self.input.recv(), if listens => match line {
@@ -190,6 +195,21 @@ impl Terminal {
             Command::Quit => return true,
         }
         false
+    }
+
+    /// Who wrote for the first time while more was missed than is replayed.
+    async fn look_for_strangers(&mut self) {
+        let Some(since) = self.chat.lost_since.take() else {
+            return;
+        };
+        let path = "/api/v1/dms?limit=500";
+        for dm in self.list(path, "dms").await.unwrap_or_default() {
+            if let (Some(user), Some(last)) = (dm["with"]["id"].as_u64(), dm["lastId"].as_u64())
+                && last > since
+            {
+                self.chat.found(user, since);
+            }
+        }
     }
 
     async fn who(&mut self) {
@@ -298,4 +318,12 @@ fn typed_lines() -> mpsc::Receiver<String> {
         }
     });
     typed
+}
+
+/// A first attempt that fails is rather a wrong address than a passing trouble.
+fn nobody_there(door: &Door, error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
+    match error.is::<Refused>() {
+        true => error,
+        false => format!("no chat server at {}: {error}", door.url).into(),
+    }
 }

@@ -43,6 +43,13 @@ pub struct Talk {
 }
 
 impl Talk {
+    pub fn since(id: u64) -> Self {
+        Self {
+            last: Some(id),
+            ..Self::default()
+        }
+    }
+
     /// What comes live: a message that is new here, if its turn has come.
     pub fn live(&mut self, message: &Value) -> Option<Value> {
         if !self.whole {

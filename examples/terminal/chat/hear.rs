@@ -57,6 +57,7 @@ impl Chat {
                 );
                 self.epoch = data["epoch"].as_str().map(str::to_owned);
             }
+            self.lost_since = (!new_log).then_some(self.cursor);
             self.cursor = data["lastId"].as_u64().unwrap_or_default();
             self.talks
                 .values_mut()
