@@ -140,24 +140,7 @@ impl Chat {
             .unwrap_or_default();
         let more = frame["hasMore"] == true;
         if kind == History::Earlier {
-            let name = self.name_of(&place);
-            let what = if messages.is_empty() {
-                "nothing before that in"
-            } else {
-                "earlier in"
-            };
-            self.note(format!("{what} {name}"));
-            messages
-                .iter()
-                .for_each(|message| self.show(&place, message));
-            return self.note(
-                if more {
-                    "more: /history"
-                } else {
-                    "that was the beginning"
-                }
-                .to_owned(),
-            );
+            return self.read_back(&place, messages, more);
         }
         if kind == History::Newest && place == self.current {
             let name = self.name_of(&place);
@@ -184,6 +167,24 @@ impl Chat {
         for message in early.into_iter().flatten() {
             self.deliver(&place, message);
         }
+    }
+
+    /// What the user asked to see, whatever was shown before.
+    fn read_back(&mut self, place: &Place, messages: &[Value], more: bool) {
+        let name = self.name_of(place);
+        if messages.is_empty() {
+            return self.note(format!("nothing before that in {name}"));
+        }
+        self.note(format!("earlier in {name}"));
+        for message in messages {
+            self.show(place, message);
+        }
+        let rest = if more {
+            "more: /history"
+        } else {
+            "that was the beginning"
+        };
+        self.note(rest.to_owned());
     }
 
     fn stored(&mut self, receipt: &Value) {
