@@ -13,7 +13,7 @@
 //! | 0 vocabulary | [`protocol`], [`clock`], [`metrics`], [`seeded`] | frames, values that cannot be invalid, error and close codes, what time it is | tokio, SQL, sockets |
 //! | 1 the log | [`frame`], [`auth`], [`store`] | how to encode, to trust, to store, read and follow | who is connected |
 //! | 2 who is here | [`hub`], [`relay`] | connections, rooms, bounded queues | JSON, SQL, the clock |
-//! | 3 what may be done | [`chat`] | the verbs, permission, rates | sockets, status codes |
+//! | 3 what may be done, and what was | [`chat`], [`stats`] | the verbs, permission, rates; how it goes | sockets, status codes |
 //! | 4 one conversation | [`session`] | frame in → verb → reply with its `ref` | axum |
 //! | 5 doors | [`http`] | axum, HTTP, the page in `static/` | SQL, permission |
 //! | 6 the program | [`config`], [`server`], [`commands`], [`telemetry`] | everything | |
@@ -51,5 +51,6 @@ pub mod relay;
 pub mod seeded;
 pub mod server;
 pub mod session;
+pub mod stats;
 pub mod store;
 pub mod telemetry;

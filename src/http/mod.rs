@@ -7,7 +7,9 @@ mod api;
 mod assets;
 mod error;
 mod health;
+mod operator;
 mod origin;
+mod stats;
 mod token;
 mod ws;
 
@@ -35,6 +37,7 @@ use crate::{
     metrics::Metrics,
     protocol::Reject,
     session,
+    stats::Stats,
 };
 
 /// Everything that a request may need.
@@ -58,6 +61,8 @@ pub struct App {
     pub socket_limits: SocketLimits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is told about all this.
+    pub stats: Arc<Stats>,
     /// Every task that a connection runs in, so that a stop can wait for them.
     pub tasks: TaskTracker,
     /// Longest request body, in bytes.
@@ -80,6 +85,7 @@ pub struct Peer {
 /// All paths. Every request must carry a [`Peer`] among its extensions.
 pub fn router(app: Arc<App>) -> Router {
     let api = api::router()
+        .route("/stats", get(stats::report))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.body_bytes))
@@ -90,7 +96,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ws/chat", any(ws::socket))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(stats::metrics))
         .nest("/api/v1", api)
         .fallback(assets::file)
         .layer(middleware::map_response(security_headers))

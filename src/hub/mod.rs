@@ -3,6 +3,7 @@
 //! Plain maps under one plain mutex, which is never held across an `.await`. Lock order: the hub's, then one outbox's.
 //! The hub does not know what a frame says, where it was stored, or what time it is; only the relay publishes to it.
 
+mod load;
 mod outbox;
 mod queue;
 
@@ -15,6 +16,7 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
+pub use load::Load;
 pub use outbox::{End, News, Outbox};
 pub use queue::{Pushed, Queue, Queued, shrink_after_burst};
 

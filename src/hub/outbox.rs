@@ -128,6 +128,12 @@ impl Outbox {
         self.lock().queue.rewind(position, floor, missed);
     }
 
+    /// What waits or was taken and not yet written, in bytes, and whether the reader is live.
+    pub(super) fn load(&self) -> (usize, bool) {
+        let state = self.lock();
+        (state.queue.bytes(), state.queue.is_live())
+    }
+
     /// Begins to read a page of the log, which must begin after the returned position and be finished or abandoned. `None`
     /// when there is nothing to read: then the reader is live.
     pub fn begin_page(&self) -> Option<Cursor> {

@@ -1,264 +1,249 @@
-/**
- * The React example, built as its README builds it, and used by people in a real browser against the real server. The
- * first three tests are those that every front end of this protocol is to pass: connection, room message, direct message.
- */
+/** The hook in React, with a document but no browser: against a WebSocket of our own, and once against the real server. */
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import http from 'node:http';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { Person, Server, TornNetwork, launchBrowser } from './harness.mjs';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+import WebSocket from 'ws';
+import { FakeSocket, answerWith, connected, last, message, resumed, settle, sockets, welcome } from './fakes.mjs';
+import { Server, TornNetwork } from './harness.mjs';
+import { React, StrictMode, act, createChatStore, createRoot, h, hydrateRoot, place, renderToString, useChat } from './react.mjs';
 
-const EXAMPLE = fileURLToPath(new URL('../../examples/react/', import.meta.url));
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
-const run = promisify(execFile);
+const OPTIONS = { url: 'ws://chat.test/ws', WebSocket: FakeSocket, fetch: answerWith(200) };
+const roots = [];
+const complaints = [];
 
-let browser;
-let server;
-let network; // between the example and the server
-let folder;
-let site;
-let standardSite;
-
-before(async () => {
-  [browser, server, folder] = await Promise.all([launchBrowser(), Server.start(), mkdtemp(path.join(tmpdir(), 'chat-react-'))]);
-  network = await TornNetwork.before(server);
-  await install();
-  site = await Site.built('own', { VITE_WS_CHAT_URL: new URL('/ws', network.url.replace('http', 'ws')).href });
-  standardSite = await Site.built('standard', {});
+beforeEach(() => {
+  sockets.length = complaints.length = 0;
+  // React says here what it does not like: a snapshot that is never the same, an update outside `act`, a hydration that differs.
+  mock.method(console, 'error', (...words) => words.join(' ').includes('ExperimentalWarning') || complaints.push(words.join(' ')));
 });
 
-after(async () => {
-  site?.close();
-  standardSite?.close();
-  await browser?.close();
-  network?.close();
-  await server?.stop();
-  if (folder) await rm(folder, { recursive: true, force: true });
+afterEach(async () => {
+  await act(async () => { for (const root of roots.splice(0)) root.unmount(); });
+  if (clock) {
+    mock.timers.tick(10_000); // whoever let go of a connection has closed it
+    mock.timers.reset();
+  }
+  clock = false;
+  mock.restoreAll();
+  assert.deepEqual(complaints, []);
 });
 
-/** Nothing to do when this very lock file is installed already. */
-async function install() {
-  const changed = (file) => stat(path.join(EXAMPLE, file)).then(({ mtimeMs }) => mtimeMs, () => 0);
-  if (await changed('node_modules/.package-lock.json') >= await changed('package-lock.json')) return;
-  await run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: EXAMPLE });
+let clock = false;
+function stopClock() {
+  clock = true;
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
 }
 
-/** What `vite build` makes, served from a port of its own: another origin than the server's. */
-class Site {
-  #listener;
-
-  static async built(name, settings) {
-    const site = new Site();
-    const out = path.join(folder, name);
-    const { VITE_WS_CHAT_URL: _, ...env } = process.env;
-    await run(process.execPath, ['node_modules/vite/bin/vite.js', 'build', '--outDir', out], { cwd: EXAMPLE, env: { ...env, ...settings } });
-    site.#listener = http.createServer(async (request, response) => {
-      const { pathname } = new URL(request.url, 'http://here');
-      const file = path.join(out, pathname === '/' ? 'index.html' : pathname);
-      const content = await readFile(file).catch(() => null);
-      response.writeHead(content ? 200 : 404, { 'content-type': TYPES[path.extname(file)] ?? 'application/octet-stream' }).end(content);
-    });
-    await new Promise((resolve) => site.#listener.listen(0, '127.0.0.1', resolve));
-    return site;
-  }
-
-  get url() { return `http://127.0.0.1:${this.#listener.address().port}/`; }
-
-  close() {
-    this.#listener.closeAllConnections();
-    this.#listener.close();
-  }
+/** Counts how often it is drawn, and gives its snapshot out. */
+const view = { draws: 0, chat: null };
+function Room({ source, strict: _strict }) {
+  view.chat = useChat(source);
+  view.draws += 1;
+  const { state, rooms, outbox } = view.chat;
+  const items = (rooms.general?.messages ?? []).map(({ id, content }) => h('li', { key: id }, content));
+  return h('section', null, h('p', null, state), h('ol', null, items), h('ul', null, outbox.map(({ nonce, content }) => h('li', { key: nonce }, content))));
 }
 
-/** Somebody with the example open, and logged in as a guest of this name. */
-class User {
-  static async arrive(name) {
-    const user = new User();
-    user.name = name;
-    user.person = await Person.arrive(browser, site);
-    user.page = user.person.page;
-    user.said = [];
-    user.page.on('console', (message) => user.said.push(message.text()));
-    await user.page.getByLabel('Name').fill(name);
-    await user.page.getByRole('button', { name: 'Continue as guest' }).click();
-    await user.connected();
-    return user;
-  }
-
-  async connected() {
-    await this.page.getByRole('status').getByText(`Connected as ${this.name}`).waitFor();
-  }
-
-  /** Opens an entry of the list at the left. */
-  async opens(name) {
-    await this.page.getByRole('navigation').getByRole('button', { name }).click();
-    await this.page.getByRole('heading', { name, level: 2 }).waitFor();
-  }
-
-  async joins(room) {
-    await this.page.getByLabel('Room name').fill(room);
-    await this.page.getByRole('button', { name: 'Join' }).click();
-    await this.page.getByRole('heading', { name: `#${room}` }).waitFor();
-  }
-
-  async writes(text) {
-    await this.page.getByLabel('Message to').fill(text);
-    await this.page.getByLabel('Message to').press('Enter');
-  }
-
-  /** Waits until it is there as a stored message, and once. */
-  async sees(text) {
-    const message = this.page.locator('.message:not(.unstored)').filter({ has: this.page.getByText(text, { exact: true }) });
-    await message.first().waitFor();
-    assert.equal(await message.count(), 1, `"${text}" is shown more than once`);
-    await this.page.locator('.unstored').waitFor({ state: 'detached' });
-  }
-
-  contents() {
-    return this.page.locator('.message .content').allTextContents();
-  }
-
-  /** A token as the page keeps it: for this tab alone. */
-  async token() {
-    return this.page.evaluate(() => sessionStorage.getItem('chat-token'));
-  }
-
-  async leaves() {
-    await this.person.leave();
-  }
+async function render(element, into = place()) {
+  const root = createRoot(into);
+  roots.push(root);
+  view.draws = 0;
+  await act(async () => { root.render(element); });
+  return { root, into };
 }
 
-async function stored(user, room) {
-  const url = new URL(`/api/v1/rooms/${room}/messages`, server.url);
-  const answer = await fetch(url, { headers: { authorization: `Bearer ${await user.token()}` } });
-  return (await answer.json()).messages.map(({ content }) => content);
+const room = (more = {}) => h(Room, { source: { ...OPTIONS, token: 'a.b.c', rooms: ['general'], ...more } });
+const strict = (element) => h(StrictMode, null, element);
+const shown = (into, list = 'ol') => [...into.querySelectorAll(`${list} li`)].map((item) => item.textContent);
+/** Lets the server do something, and React draw it. */
+const server = (does) => act(async () => { await does(last()); await settle(); await settle(); });
+
+/** The server welcomes, and the room is joined and read. */
+async function greet(numbers = []) {
+  const end = numbers.at(-1) ?? 0;
+  await server((socket) => { socket.open(); socket.answer('hello', welcome()); });
+  await server((socket) => socket.answer('join', { room: 'general', status: 'ok', lastId: end, lastSeq: end }));
+  await server((socket) => socket.answer('room_history', numbers.map((number) => message(number)), { hasMore: false }));
 }
 
-test('connection: after the login the page says that it is connected, and so does the console', async () => {
-  const ann = await User.arrive('ann');
-  assert.ok(ann.said.some((line) => line.startsWith('[Rust Chat WebSocket] Connected to the chat server')), ann.said.join('\n'));
-  await ann.leaves();
+test('StrictMode, which mounts twice, makes one connection and keeps it', async () => {
+  stopClock();
+  const { into } = await render(strict(room()));
+  await act(async () => { mock.timers.tick(10_000); await settle(); });
+  assert.equal(sockets.length, 1);
+  assert.equal(last().closed, false);
+  await greet([1]);
+  assert.deepEqual(shown(into), ['m1']);
+  assert.equal(last().requests('join').length, 1);
 });
 
-test('room message: it appears, the server has stored it, another member sees it, and a reload shows it again', async () => {
-  const [bea, bob] = await Promise.all([User.arrive('bea'), User.arrive('bob')]);
-  await Promise.all([bea.joins('garden'), bob.joins('garden')]);
-  await bea.writes('Hello everyone!\nשלום <b>you</b>');
-  await bea.sees('Hello everyone!\nשלום <b>you</b>');
-  await bob.sees('Hello everyone!\nשלום <b>you</b>');
-  assert.deepEqual(await stored(bea, 'garden'), ['Hello everyone!\nשלום <b>you</b>']);
-
-  await bob.opens('#general');
-  await bea.writes('Where are you?');
-  await bob.page.getByRole('button', { name: '#garden 1 unread' }).click();
-  await bob.sees('Where are you?');
-  await bob.page.locator('.badge').waitFor({ state: 'detached' });
-
-  await bob.page.reload();
-  await bob.connected();
-  await bob.opens('#garden');
-  await bob.sees('Where are you?');
-  assert.deepEqual(await bob.contents(), ['Hello everyone!\nשלום <b>you</b>', 'Where are you?']);
-  await Promise.all([bea.leaves(), bob.leaves()]);
+test('options that are written anew with every draw are the same chat, and the drawing comes to rest', async () => {
+  stopClock();
+  const { root } = await render(strict(room()));
+  await greet([1]);
+  const { draws } = view;
+  for (let turn = 0; turn < 5; turn += 1) await act(async () => { root.render(strict(room())); });
+  assert.equal(sockets.length, 1);
+  assert.ok(view.draws - draws <= 10, `${view.draws - draws} draws for 5`);
+  const still = view.draws;
+  await act(async () => { await settle(); });
+  assert.equal(view.draws, still);
 });
 
-test('direct message: one selects a person and writes, they read it and answer, and both have the history', async () => {
-  const cleo = await User.arrive('cleo');
-  const carl = await User.arrive('carl');
-  await carl.opens('cleo');
-  await carl.writes('Just between us');
-  await carl.sees('Just between us');
-  await cleo.page.getByRole('button', { name: 'carl 1 unread' }).click();
-  await cleo.sees('Just between us');
-  await cleo.writes('Nobody else reads this');
-  await carl.sees('Nobody else reads this');
-  for (const [user, other] of [[cleo, 'carl'], [carl, 'cleo']]) {
-    await user.page.reload();
-    await user.connected();
-    await user.opens(other);
-    await user.sees('Nobody else reads this');
-    assert.deepEqual(await user.contents(), ['Just between us', 'Nobody else reads this']);
+test('messages are shown in order and once, through a cut', async () => {
+  stopClock();
+  const { into } = await render(strict(room()));
+  await greet([1, 2]);
+  await server((socket) => socket.message(3));
+  await act(async () => { view.chat.send('general', 'mine'); });
+  assert.deepEqual(shown(into, 'ul'), ['mine']);
+  const { nonce } = last().request('message');
+  await server((socket) => socket.end());
+  assert.equal(into.querySelector('p').textContent, 'reconnecting');
+  await act(async () => { mock.timers.tick(1_000); await settle(); });
+  await server((socket) => { socket.open(); socket.answer('resume', resumed({ replayed: 2, lastId: 5 })); socket.answer('hello', welcome()); });
+  await server((socket) => {
+    assert.equal(socket.request('message').nonce, nonce);
+    socket.message(4);
+    socket.say({ type: 'message', data: message(5, { fromUser: 7, content: 'mine', nonce }) });
+    socket.answer('message', { status: 'ok', id: 5, seq: 5, timestamp: message(5).timestamp, nonce, duplicate: true });
+  });
+  assert.deepEqual(shown(into), ['m1', 'm2', 'm3', 'm4', 'mine']);
+  assert.deepEqual(shown(into, 'ul'), []);
+});
+
+test('an unmount closes the connection', async () => {
+  stopClock();
+  const { root } = await render(strict(room()));
+  await greet();
+  await act(async () => { root.unmount(); });
+  await act(async () => { mock.timers.tick(10_000); await settle(); });
+  assert.ok(last().closed);
+  assert.equal(sockets.length, 1);
+});
+
+test('another token is another connection, and the old one is closed', async () => {
+  stopClock();
+  const { root, into } = await render(strict(room()));
+  await greet([1]);
+  const [old] = sockets;
+  await act(async () => { root.render(strict(room({ token: 'd.e.f' }))); });
+  assert.deepEqual(shown(into), [], 'what somebody else may have read is gone');
+  await act(async () => { mock.timers.tick(10_000); await settle(); });
+  assert.equal(sockets.length, 2);
+  assert.ok(old.closed);
+  assert.deepEqual([last().closed, last().protocols[1]], [false, 'bearer.d.e.f']);
+});
+
+test('`getToken` may be another function with every draw: the last one is asked, by the same connection', async () => {
+  stopClock();
+  const asked = [];
+  const draw = (name) => strict(room({ token: undefined, getToken: () => { asked.push(name); return name; } }));
+  const { root } = await render(draw('first'));
+  await greet();
+  await act(async () => { root.render(draw('second')); });
+  assert.equal(sockets.length, 1);
+  await server((socket) => socket.end(4401, 'token expired'));
+  assert.deepEqual([asked[0], asked.at(-1)], ['first', 'second']);
+});
+
+test('another list of rooms joins what is new in it', async () => {
+  stopClock();
+  const { root } = await render(strict(room()));
+  await greet();
+  await act(async () => { root.render(strict(room({ rooms: ['general', 'garden'] }))); });
+  assert.deepEqual(last().requests('join').map((join) => join.room), ['general', 'garden']);
+  await act(async () => { root.render(strict(room({ rooms: ['garden'] }))); });
+  assert.equal(last().request('leave').room, 'general');
+});
+
+test('a store that several components share is one connection, until the last of them is gone', async () => {
+  stopClock();
+  const store = createChatStore({ ...OPTIONS, token: 'a.b.c', rooms: ['general'] });
+  const two = (both) => strict(h(React.Fragment, null, h(Room, { source: store }), both && h(Room, { source: store })));
+  const { root, into } = await render(two(true));
+  await greet([1]);
+  assert.deepEqual([sockets.length, shown(into)], [1, ['m1', 'm1']]);
+  await act(async () => { root.render(two(false)); });
+  await act(async () => { mock.timers.tick(10_000); await settle(); });
+  assert.equal(last().closed, false);
+});
+
+test('a client that was passed in is shared too, and stays open', async () => {
+  stopClock();
+  const chat = await connected();
+  const { root, into } = await render(strict(h(React.Fragment, null, h(Room, { source: chat }), h(Room, { source: chat }))));
+  await server((socket) => socket.answer('hello', welcome()));
+  await act(async () => { view.chat.join('general'); });
+  await server((socket) => socket.answer('join', { room: 'general', status: 'ok', lastId: 0, lastSeq: 0 }));
+  await server((socket) => socket.answer('room_history', [message(1)], { hasMore: false }));
+  assert.deepEqual(shown(into), ['m1', 'm1']);
+  await act(async () => { root.unmount(); });
+  mock.timers.tick(10_000);
+  assert.equal(chat.state, 'open');
+  chat.close();
+});
+
+test('a server draws it without a connection, and the page takes that over', async () => {
+  stopClock();
+  const html = renderToString(room());
+  assert.match(html, /<p>idle<\/p>/);
+  assert.equal(sockets.length, 0);
+  const into = place();
+  into.append(...new window.DOMParser().parseFromString(html, 'text/html').body.childNodes);
+  await act(async () => { roots.push(hydrateRoot(into, room())); await settle(); });
+  assert.equal(sockets.length, 1);
+  await greet([1]);
+  assert.deepEqual(shown(into), ['m1']);
+});
+
+test('with the real server: two people, cuts, and every message once and in order', async (t) => {
+  const real = await Server.start('--rate-limit', '0');
+  t.after(() => real.stop());
+  const network = await TornNetwork.before(real);
+  t.after(() => network.close());
+  class Socket extends WebSocket {
+    constructor(url, protocols) {
+      super(url, protocols);
+      this.on('error', () => {});
+    }
   }
-  await Promise.all([cleo.leaves(), carl.leaves()]);
-});
-
-test('reconnection: the server is killed and comes back, and what was written meanwhile is there once', async () => {
-  const [dora, dave] = await Promise.all([User.arrive('dora'), User.arrive('dave')]);
-  await Promise.all([dora.joins('cellar'), dave.joins('cellar')]);
-  await dora.writes('before');
-  await dave.sees('before');
-  await server.kill();
-  for (const { page } of [dora, dave]) await page.locator('.connection[data-state=reconnecting]').waitFor();
-  await dave.writes('while it was down');
-  await dave.page.locator('.unstored[data-status=waiting]').waitFor();
-  await server.run();
-  await Promise.all([dora.connected(), dave.connected()]);
-  await dave.sees('while it was down');
-  await dora.sees('while it was down');
-  await dora.writes('after');
-  await dave.sees('after');
-  for (const user of [dora, dave]) assert.deepEqual(await user.contents(), ['before', 'while it was down', 'after']);
-  await Promise.all([dora.leaves(), dave.leaves()]);
-});
-
-test('a cut: the page counts down to the next attempt, and what others wrote meanwhile comes with it, once', async () => {
-  const frida = await User.arrive('frida');
-  const fred = await (await Person.arrive(browser, server)).asGuest('fred'); // on the server's own page, and not cut off
-  network.cut();
-  await frida.page.locator('.connection', { hasText: /Reconnecting….*in \d+ s/ }).waitFor();
-  await fred.write('You missed this');
-  await fred.stored('You missed this');
-  assert.deepEqual(await frida.contents(), []);
-  network.restore();
-  await frida.connected();
-  await frida.sees('You missed this');
-  await Promise.all([frida.leaves(), fred.leave()]);
-});
-
-test('without VITE_WS_CHAT_URL it goes to ws://localhost:9001, and the HTTP requests go there too', async () => {
-  const person = await Person.arrive(browser, standardSite);
-  const { page } = person;
-  await page.getByText('ws://localhost:9001').waitFor();
-  await page.route('http://localhost:9001/**', (route) => route.fulfill({
-    status: 201, json: { token: 'a.b.c' }, headers: { 'access-control-allow-origin': '*', 'access-control-allow-headers': '*' },
+  const url = `${network.url.replace('http', 'ws')}ws`;
+  const chats = [];
+  function Person({ token, number }) {
+    chats[number] = useChat({ url, token, WebSocket: Socket, rooms: ['general'] });
+    return h('ol', null, (chats[number].rooms.general?.messages ?? []).map(({ id, content }) => h('li', { key: id }, content)));
+  }
+  const tokens = await Promise.all(['ann', 'bob'].map(async (username) => {
+    const answer = await fetch(`${real.url}api/v1/auth/guest`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username }) });
+    return (await answer.json()).token;
   }));
-  const asked = new Promise((resolve) => { page.routeWebSocket(/.*/, (socket) => resolve(socket.url())); });
-  await page.getByRole('button', { name: 'Continue as guest' }).click();
-  assert.equal(new URL(await asked).href, 'ws://localhost:9001/');
-  await person.leave();
-});
-
-test('a password lets in again, a wrong one is refused in words, and a token can be pasted', async () => {
-  const person = await Person.arrive(browser, site);
-  const { page } = person;
-  const logIn = async (name, password, button) => {
-    await page.getByLabel('Name').fill(name);
-    await page.getByLabel('Password').fill(password);
-    await page.getByRole('button', { name: button }).click();
+  /** Lets React draw until this holds. */
+  const until = async (holds) => {
+    const end = Date.now() + 20_000;
+    while (!holds()) {
+      assert.ok(Date.now() < end, 'it does not come about');
+      await act(async () => { await new Promise((resolve) => { setTimeout(resolve, 10); }); });
+    }
   };
-  await logIn('erna', 'correct horse battery', 'Create account');
-  await page.getByText('Connected as erna').waitFor();
-  const token = await page.evaluate(() => sessionStorage.getItem('chat-token'));
-  await page.getByRole('button', { name: 'Log out' }).click();
-  await logIn('erna', 'something else', 'Log in');
-  await page.getByRole('alert').waitFor();
-  await logIn('erna', 'correct horse battery', 'Log in');
-  await page.getByText('Connected as erna').waitFor();
-  await page.getByRole('button', { name: 'Log out' }).click();
-  assert.equal(await page.evaluate(() => sessionStorage.getItem('chat-token')), null);
-
-  await page.getByText('I have a token').click();
-  await page.getByLabel('Token', { exact: true }).fill('not.a.token');
-  await page.getByRole('button', { name: 'Use this token' }).click();
-  await page.getByRole('alert').waitFor();
-  await page.getByLabel('Token', { exact: true }).fill(token);
-  await page.getByRole('button', { name: 'Use this token' }).click();
-  await page.getByText('Connected as erna').waitFor();
-  await person.leave();
+  const { into } = await render(strict(h(React.Fragment, null, tokens.map((token, number) => h(Person, { key: number, token, number })))));
+  await until(() => chats.every(({ rooms }) => rooms.general.status === 'ready'));
+  for (let number = 1; number <= 30; number += 1) {
+    await act(async () => { chats[number % 2].send('general', `number ${number}`); });
+    if (number % 6 === 0) {
+      network.tear();
+      await until(() => chats.some(({ state }) => state !== 'open'));
+      await act(async () => { for (const { client } of chats) client.reconnectNow(); });
+    }
+  }
+  await act(async () => { for (const { client } of chats) client.reconnectNow(); });
+  await until(() => chats.every(({ rooms, outbox }) => rooms.general.messages.length >= 30 && outbox.length === 0));
+  const [ann, bob] = [...into.querySelectorAll('ol')].map((list) => [...list.children].map((item) => item.textContent));
+  assert.deepEqual(ann, bob);
+  assert.equal(new Set(ann).size, 30);
+  for (const mine of [0, 1]) {
+    const own = ann.filter((text) => Number(text.split(' ')[1]) % 2 === mine);
+    assert.deepEqual(own, [...own].sort((a, b) => Number(a.split(' ')[1]) - Number(b.split(' ')[1])), 'in the order in which they were written');
+  }
+  assert.deepEqual(chats[0].rooms.general.messages.map(({ seq }) => seq), Array.from({ length: 30 }, (_, index) => index + 1));
 });

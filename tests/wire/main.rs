@@ -12,3 +12,4 @@ mod lifecycle;
 mod listing;
 mod resume;
 mod slow;
+mod stats;

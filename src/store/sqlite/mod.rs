@@ -15,7 +15,7 @@ mod refusal;
 mod statements;
 mod writer;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    metrics::Commits,
     protocol::{Ack, Cursor, Listing, Message, RoomName, UserId, Username, Window},
 };
 use job::Job;
@@ -39,6 +40,11 @@ use writer::Writer;
 
 /// Oldest SQLite without the WAL-reset bug (<https://sqlite.org/wal.html#walresetbug>): 3.51.3.
 pub const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// The SQLite that is built in.
+pub fn version() -> &'static str {
+    rusqlite::version()
+}
 
 /// Where the file is and how hard it may work.
 #[derive(Clone, Debug)]
@@ -155,7 +161,7 @@ pub struct Counters {
     /// Messages stored.
     pub messages: prometheus_client::metrics::counter::Counter,
     /// Transactions committed.
-    pub commits: prometheus_client::metrics::counter::Counter,
+    pub commits: Arc<Commits>,
 }
 
 impl WriterHandle {
