@@ -60,8 +60,8 @@ pub(super) struct Body {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) about: &'static str,
-    /// Media type and schema.
-    pub(super) content: Option<(&'static str, Value)>,
+    /// Media types, each with its schema.
+    pub(super) content: Vec<(&'static str, Value)>,
     pub(super) example: Option<Value>,
 }
 
@@ -139,7 +139,7 @@ fn answer(status: StatusCode, about: &'static str, schema: Value) -> Answer {
     Answer {
         status,
         about,
-        content: Some(("application/json", schema)),
+        content: vec![("application/json", schema)],
         example: None,
     }
 }

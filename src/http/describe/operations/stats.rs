@@ -1,5 +1,7 @@
 //! The numbers that the page draws.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 
@@ -26,7 +28,8 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase")]
 struct Stats {
-    build: Build,
+    /// Versions of the program and of its database, and how it was built.
+    build: BTreeMap<String, String>,
     uptime_seconds: u64,
     /// `standalone` or `integrated`: where a token comes from.
     #[schemars(extend("enum" = ["standalone", "integrated"]))]
@@ -45,14 +48,6 @@ struct Stats {
     storage: Storage,
     /// One for each second of the last five minutes, oldest first.
     samples: Vec<Sample>,
-}
-
-/// What runs.
-#[derive(JsonSchema)]
-struct Build {
-    version: String,
-    sqlite: String,
-    profile: String,
 }
 
 /// Since the start.

@@ -59,7 +59,7 @@ fn switched() -> Answer {
     Answer {
         status: StatusCode::SWITCHING_PROTOCOLS,
         about: "The connection speaks WebSocket from now on.",
-        content: None,
+        content: Vec::new(),
         example: None,
     }
 }
@@ -86,13 +86,13 @@ fn page_or_socket() -> Operation {
         it.answers.push(Answer {
             status: StatusCode::OK,
             about: "The page.",
-            content: Some(("text/html", json!({ "type": "string" }))),
+            content: vec![("text/html", json!({ "type": "string" }))],
             example: None,
         });
         it.answers.push(Answer {
             status: StatusCode::NOT_MODIFIED,
             about: "The page that `If-None-Match` names is still the one.",
-            content: None,
+            content: Vec::new(),
             example: None,
         });
     })
@@ -143,7 +143,7 @@ fn metrics() -> Operation {
         it.access = Access::LocalOrAdmin;
         it.uses_storage = true;
         it.errors = &[Forbidden];
-        let content = Some((OPEN_METRICS, json!({ "type": "string" })));
+        let content = vec![(OPEN_METRICS, json!({ "type": "string" }))];
         it.answers = vec![Answer {
             status: StatusCode::OK,
             about: "For Prometheus.",
