@@ -13,7 +13,7 @@
 //! | 0 vocabulary | [`protocol`], [`clock`], [`metrics`], [`seeded`] | frames, values that cannot be invalid, error and close codes, what time it is | tokio, SQL, sockets |
 //! | 1 the log | [`frame`], [`auth`], [`store`] | how to encode, to trust, to store, read and follow | who is connected |
 //! | 2 who is here | [`hub`], [`relay`] | connections, rooms, bounded queues | JSON, SQL, the clock |
-//! | 3 what may be done | [`chat`] | the verbs, permission, rates | sockets, status codes |
+//! | 3 what may be done, and what was | [`chat`], [`stats`] | the verbs, permission, rates; how it goes | sockets, status codes |
 //! | 4 one conversation | [`session`] | frame in → verb → reply with its `ref` | axum |
 //! | 5 doors | [`http`] | axum, HTTP, the page in `static/` | SQL, permission |
 //! | 6 the program | [`config`], [`server`], [`commands`], [`telemetry`] | everything | |
@@ -24,6 +24,13 @@
 //! 3. After the commit the batch goes into the [`store::CommitFeed`], then the senders' receipts resolve.
 //! 4. [`relay`] encodes it once as a [`frame::Frame`] and publishes it; [`hub`] queues it to every reader's outbox.
 //! 5. Each connection's pump hands all that its outbox holds to the kernel in one `writev`.
+//!
+//! A reader who is too slow, and one who resumes after an earlier connection, are served the same way: their place in the
+//! log is kept or moved back (`hub/queue.rs`, `chat/resume.rs`), pages are read from there (`session/catch_up.rs`), and
+//! after the last one they are live again. So messages that wait can be dropped at any time, and none is lost.
+//!
+//! [`seeded`] holds mistakes and sudden ends on purpose, with which tests show that they would notice; they exist only
+//! with the feature `seeded_bugs`.
 //!
 //! Read first: `store/sqlite/writer.rs`, `hub/outbox.rs`, `session/mod.rs`.
 
@@ -44,5 +51,6 @@ pub mod relay;
 pub mod seeded;
 pub mod server;
 pub mod session;
+pub mod stats;
 pub mod store;
 pub mod telemetry;

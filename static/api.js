@@ -9,19 +9,29 @@ export class ApiError extends Error {
   }
 }
 
-async function request(path, { method = 'GET', token, body } = {}) {
+/**
+ * One request and its answer as it is, whatever it is; rejects when there is none.
+ * @param {string} path @param {{method?: string, token?: string, body?: unknown}} [options]
+ * @returns {Promise<{status: number, body: any}>}
+ */
+export async function exchange(path, { method = 'GET', token, body } = {}) {
   const headers = {};
   if (token) headers.authorization = `Bearer ${token}`;
-  if (body) headers['content-type'] = 'application/json';
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store' });
+  return { status: answer.status, body: await answer.json().catch(() => null) };
+}
+
+async function request(path, options) {
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: 'no-store' });
+    answer = await exchange(path, options);
   } catch {
     throw new ApiError({ code: 'unreachable', message: 'The server cannot be reached. Is it running?' });
   }
-  const data = await answer.json().catch(() => ({}));
-  if (answer.ok) return data;
-  throw new ApiError(data.error ?? { code: 'internal', message: `The server answered ${answer.status} without a reason.` });
+  const { status, body } = answer;
+  if (status >= 200 && status < 300) return body ?? {};
+  throw new ApiError(body?.error ?? { code: 'internal', message: `The server answered ${status} without a reason.` });
 }
 
 export const health = () => request('/healthz');

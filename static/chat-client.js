@@ -11,13 +11,16 @@
  * What it keeps through cuts and restarts of the server:
  * - `message` and `dm` carry each message once and in order. After a cut the server replays what was missed; when it
  *   cannot, `reset` brings the newest messages of every conversation instead, and what is live goes on from there.
- * - `send` and `dm` wait while there is no connection, and are stored once and in the order of the calls.
+ * - `send` and `dm` wait while there is no connection, and are stored once and in the order of the calls. With a `storage`
+ *   (`sessionStorage` is one) they outlive a reload of the page too, from when the token or the server has told whose they
+ *   are. Each client needs a storage or a key of its own.
+ * - With `getToken`, a fresh token is asked for before the old one expires, or once after the server refused it.
  *
  * A DM that this client sent is the result of its call, and no `dm` event; one sent by another device of the same
  * person is an event.
  *
- * What it does not do: keep messages, or outlive the page. Whoever shows earlier ones asks for the history. A `reset`
- * knows the people with whom there were DMs on this client; somebody else's first DM may be among what it skips.
+ * What it does not do: keep messages, or speak for a second person. Whoever shows earlier messages asks for the history. A
+ * `reset` knows the people with whom there were DMs on this client; somebody else's first DM may be among what it skips.
  */
 
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -37,6 +40,11 @@ const RESET_PAGE = 50;
 const GAP_PAGE = 500;
 const GAP_MAX = 1_000; // a larger gap is a reset of that conversation
 const LOADS_AT_ONCE = 8;
+const TOKEN_TIMEOUT_MS = 15_000;
+const REFRESH_EARLIEST_MS = 60_000; // before the token expires: a tenth of what it has left, within these two
+const REFRESH_LATEST_MS = 10_000;
+const REFRESH_GAP_MS = 10_000; // between two tokens that hardly live
+const TIMER_MAX_MS = 2 ** 31 - 1; // a timer that is set to more goes off at once
 const PERMANENT_REFUSALS = new Set(['forbidden', 'room_not_found', 'invalid_field']);
 const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
 
@@ -51,10 +59,13 @@ const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
  * @typedef {{limit?: number, before?: number, after?: number}} Page
  * @typedef {{userId: number, username: string, role: string | null, server: string, epoch: string, lastId: number,
  *   limits: Record<string, number>}} Welcome
+ * @typedef {{room: string, with?: undefined} | {with: number, room?: undefined}} Place a room, or the DMs with a user
+ * @typedef {{nonce: string, room?: string, to?: number, content: string}} Waiting a send that has no outcome yet
  * @typedef {{direction: 'in' | 'out', text: string, at: number, bytes: number}} RawFrame
  * @typedef {{code: string, message: string}} Refusal
  * @typedef {{state: StateChange, message: Message, dm: Message, error: ChatError, welcome: Welcome, frame: RawFrame,
- *   close: {code: number, reason: string}, refused: Refusal,
+ *   close: {code: number, reason: string}, refused: Refusal, queued: Waiting & {restored: boolean},
+ *   stored: Waiting & {receipt: Receipt}, unsent: Waiting & {error: ChatError},
  *   reconnected: {replayed: number, complete: boolean, reason?: string}, reset: Reset}} Events
  * @typedef {{reason: string, newLog: boolean, rooms: {room: string, messages: Message[], hasMore: boolean, lastSeq: number}[],
  *   dms: {with: number, messages: Message[], hasMore: boolean, lastSeq: number}[]}} Reset instead of a replay: forget what
@@ -62,11 +73,17 @@ const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
  *   `epoch`), a refusal's code, or `gap`. `newLog`: all ids are other ones than before
  * @typedef {{send(text: string): void, close(code?: number): void, onopen: ((event: any) => any) | null,
  *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null}} Socket
+ * @typedef {{getItem(key: string): string | null | Promise<string | null>, setItem(key: string, value: string): unknown,
+ *   removeItem(key: string): unknown}} KeyValueStorage
  * @typedef {{url?: string, token?: string, getToken?: (ask: {fresh: boolean}) => string | Promise<string>,
- *   WebSocket?: new (url: string, protocols: string[]) => Socket, fetch?: typeof fetch}} Options
+ *   WebSocket?: new (url: string, protocols: string[]) => Socket, fetch?: typeof fetch, storage?: KeyValueStorage,
+ *   storageKey?: string}} Options `fresh`: the server refused the last one, or will soon
+ * @typedef {Chat} ChatClient what `createChat` makes
+ * @typedef {{token: string, at: number, until: number, tries: number}} Plan when the token is to be renewed: not before
+ *   `at`, and after `until` it has expired
  * @typedef {{resolve(frame: any): void, reject(error: ChatError): void, timer: any, nonce?: string}} Pending
- * @typedef {{type: 'message' | 'dm', fields: {room?: string, to?: number, content: string, nonce: string},
- *   resolve(receipt: any): void, reject(error: ChatError): void}} Outgoing
+ * @typedef {{fields: Waiting, restored: boolean, promise: Promise<any>, resolve(receipt: any): void,
+ *   reject(error: ChatError): void}} Outgoing
  * @typedef {{key: string, room?: string, peer?: number, joined: boolean, joins: number, apart: boolean, held: boolean,
  *   seq?: number, id: number, end: number, queue: Message[], own: Map<number, number>}} Talk A room, or the DMs with
  *   `peer`. All up to `seq` (message `id`) has been delivered or is history; all up to `end` is known to exist; `queue`
@@ -74,7 +91,7 @@ const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
  *   `held`: it waits for something
  */
 
-/** An `error` frame, or one of the library's own codes: `disconnected`, `timeout`, `outbox_full`, `cancelled`, `missing`. */
+/** An `error` frame, or one of the library's own codes: `disconnected`, `timeout`, `outbox_full`, `cancelled`, `missing`, `storage`, `token`. */
 export class ChatError extends Error {
   /** @param {string} code @param {string} message @param {{field?: string, retryAfterMs?: number, nonce?: string}} [more] */
   constructor(code, message, { field, retryAfterMs, nonce } = {}) {
@@ -93,12 +110,128 @@ export function newNonce() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/** @param {number} attempt */
+const jitter = (attempt) => Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt);
+
 /** @param {string} text */
 const bytesOf = (text) => new TextEncoder().encode(text).length;
 
-/** @param {Options} options */
-export function createChat(options) {
+/** What a JWT says about itself. Only the server can verify it. @param {string} token @returns {Record<string, unknown>} */
+function claimsOf(token) {
+  try {
+    const binary = atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'));
+    return Object(JSON.parse(new TextDecoder().decode(Uint8Array.from(binary, (char) => char.charCodeAt(0)))));
+  } catch {
+    return {};
+  }
+}
+
+/** Whose token it is, where it says so in the way that the server reads it. @param {string} token */
+function userOf(token) {
+  const claims = claimsOf(token);
+  const id = Number(claims.user_id ?? claims.sub ?? claims.id);
+  return Number.isSafeInteger(id) && id > 0 ? id : undefined;
+}
+
+/** @param {Waiting} fields @param {boolean} restored @returns {Outgoing} */
+function outgoing(fields, restored) {
+  /** @type {any} */ const settle = {};
+  const promise = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
+  if (restored) promise.catch(() => {}); // whoever called is gone
+  return { fields, restored, promise, ...settle };
+}
+
+/** @param {Options} [options] */
+export function createChat(options = {}) {
   return new Chat(options);
+}
+
+/** Where the page came from; outside a page there is no such place. */
+function pageUrl() {
+  const { protocol, host } = globalThis.location ?? {};
+  return host ? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/ws` : '';
+}
+
+/**
+ * The outbox as it is kept in a storage: a list of sends, each with the user who wrote it, so that nobody else sends it.
+ * A storage that fails costs the memory and nothing else.
+ */
+class Shelf {
+  loaded = false;
+  /** @type {(Waiting & {user: number})[]} */ #others = []; // of other users, or of one that is not known yet
+  /** @type {(Waiting & {user: number})[] | null} */ #next = null;
+  /** @type {Promise<void> | null} */ #writing = null;
+  #works = true;
+  #storage;
+  #key;
+  #report;
+
+  /** @param {KeyValueStorage} storage @param {string} key @param {(error: ChatError) => void} report */
+  constructor(storage, key, report) {
+    this.#storage = storage;
+    this.#key = key;
+    this.#report = report;
+  }
+
+  async load() {
+    if (this.loaded) return;
+    await this.#writing;
+    /** @type {unknown} */ let kept = [];
+    try {
+      kept = JSON.parse((await this.#storage.getItem(this.#key)) ?? '[]');
+      if (!Array.isArray(kept) || !kept.every(isKept)) throw new TypeError('it holds something else');
+    } catch (error) {
+      this.#failed('read', error);
+    }
+    this.#others = Array.isArray(kept) ? kept.filter(isKept) : [];
+    this.loaded = true;
+  }
+
+  /** @param {number} user @returns {Waiting[]} what this user left */
+  take(user) {
+    const mine = this.#others.filter((kept) => kept.user === user);
+    this.#others = this.#others.filter((kept) => kept.user !== user).slice(-OUTBOX_MAX);
+    return mine.map(({ user: _user, ...fields }) => fields);
+  }
+
+  /** @param {number} user @param {Waiting[]} left */
+  give(user, left) { this.#others.push(...left.map((fields) => ({ user, ...fields }))); }
+
+  /** @param {number} user @param {Waiting[]} waiting */
+  save(user, waiting) {
+    if (!this.loaded) return;
+    this.#next = [...this.#others, ...waiting.map((fields) => ({ user, ...fields }))];
+    this.#writing ??= this.#write();
+  }
+
+  async #write() {
+    await null; // the changes of one moment are one write
+    while (this.#next) {
+      const kept = this.#next;
+      this.#next = null;
+      try {
+        await (kept.length > 0 ? this.#storage.setItem(this.#key, JSON.stringify(kept)) : this.#storage.removeItem(this.#key));
+        this.#works = true;
+      } catch (error) {
+        if (this.#works) this.#failed('write', error);
+        this.#works = false;
+      }
+    }
+    this.#writing = null; // at once: a change between the last look and this would stay unwritten
+  }
+
+  /** @param {string} what @param {unknown} error */
+  #failed(what, error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#report(new ChatError('storage', `the outbox does not outlive a reload, its storage failed to ${what}: ${reason}`));
+  }
+}
+
+/** @param {any} kept @returns {kept is Waiting & {user: number}} */
+function isKept(kept) {
+  const { user, nonce, content, room, to } = Object(kept);
+  return Number.isSafeInteger(user) && typeof nonce === 'string' && typeof content === 'string'
+    && (to === undefined ? typeof room === 'string' : room === undefined && Number.isSafeInteger(to));
 }
 
 class Chat {
@@ -110,7 +243,10 @@ class Chat {
   #opened = false;
   #turn = 0; // grows with every attempt and every end, so that late answers to an older one are known
   #attempt = 0;
-  #askedFresh = false;
+  /** @type {'' | 'wanted' | 'given'} after the server refused a token, until a connection with another lasts */ #fresh = '';
+  /** @type {Plan} */ #plan = { token: '', at: Infinity, until: 0, tries: 0 };
+  #proven = ''; // the token of the last welcome
+  #vouched = false; // whether it is known whom this connection speaks for
   #nextRef = 1;
   #me = 0;
   #epoch = ''; // of the log that `#cursor` is a place in; none before the first welcome
@@ -119,21 +255,31 @@ class Chat {
   /** @type {Message[]} what came before that answer */ #early = [];
   /** @type {{reason: string, newLog: boolean} | null} a reset that has not been told yet */ #stale = null;
   /** @type {Map<string, Talk>} */ #talks = new Map();
+  /** @type {Shelf | null} */ #shelf = null;
+  #owner = 0; // whose outbox it is, as far as a token or a welcome told
   /** @type {Outgoing[]} */ #outbox = [];
   /** @type {Outgoing | null} */ #sending = null;
   /** @type {Map<unknown, Pending>} */ #pending = new Map();
   /** @type {Map<string, Set<(data: any) => void>>} */ #handlers = new Map();
-  /** @type {Record<'retry' | 'watch' | 'stable' | 'pause', any>} */ #timers = { retry: 0, watch: 0, stable: 0, pause: 0 };
+  /** @type {Record<'retry' | 'watch' | 'stable' | 'pause' | 'refresh', any>} */
+  #timers = { retry: 0, watch: 0, stable: 0, pause: 0, refresh: 0 };
 
   /** @param {Options} options */
   constructor(options) {
     this.#options = options;
     this.#token = options.token ?? '';
-    this.#url = options.url ?? `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`;
+    this.#url = options.url ?? pageUrl();
+    this.#owner = userOf(this.#token) ?? 0;
+    const { storage, storageKey = `chat-outbox:${this.#url}` } = options;
+    if (storage) this.#shelf = new Shelf(storage, storageKey, (error) => this.#emit('error', error));
   }
 
   get state() { return this.#state; }
   get rooms() { return this.#joined().map(({ room }) => /** @type {string} */ (room)); }
+  /** What waits to be sent or is on its way, in this order. @returns {Waiting[]} */
+  get outbox() { return this.#outbox.map(({ fields }) => ({ ...fields })); }
+  /** Up to which message of which log everything has been told. @returns {{epoch: string, lastId: number}} */
+  get cursor() { return { epoch: this.#epoch, lastId: this.#cursor }; }
 
   /**
    * @template {keyof Events} T
@@ -152,7 +298,7 @@ class Chat {
     const welcome = this.#firstWelcome();
     if (this.#state === 'idle' || this.#state === 'closed') {
       this.#attempt = 0;
-      this.#askedFresh = false;
+      this.#fresh = '';
       globalThis.addEventListener?.('online', this.#wake);
       globalThis.document?.addEventListener('visibilitychange', this.#wake);
       this.#setState('connecting');
@@ -205,12 +351,12 @@ class Chat {
    * @param {string} room @param {string} content @param {{nonce?: string}} [options] @returns {Promise<Receipt & {room: string}>}
    */
   send(room, content, { nonce = newNonce() } = {}) {
-    return this.#post('message', { room, content, nonce });
+    return this.#post({ room, content, nonce });
   }
 
   /** Like `send`. @param {number} to @param {string} content @param {{nonce?: string}} [options] @returns {Promise<Receipt & {to: number}>} */
   dm(to, content, { nonce = newNonce() } = {}) {
-    return this.#post('dm', { to, content, nonce });
+    return this.#post({ to, content, nonce });
   }
 
   /** Takes back a send that is not on its way at the moment; its promise rejects with `cancelled`. @param {string} nonce @returns {boolean} */
@@ -219,6 +365,11 @@ class Chat {
     if (!entry || entry === this.#sending) return false;
     this.#settle(entry, new ChatError('cancelled', 'taken back before it was stored', { nonce }));
     return true;
+  }
+
+  /** @param {Place} place @param {Page} [page] @returns {Promise<History>} */
+  history(place, page) {
+    return place.room === undefined ? this.dmHistory(place.with, page) : this.roomHistory(place.room, page);
   }
 
   /** @param {string} room @param {Page} [page] @returns {Promise<History>} */
@@ -241,6 +392,7 @@ class Chat {
   async auth(token) {
     const { data } = await this.#request('auth', { token });
     this.#token = token;
+    this.#planRefresh(true, data.exp);
     return data;
   }
 
@@ -249,12 +401,11 @@ class Chat {
 
   // The connection: one attempt, its end, and what comes after.
 
-  async #open(fresh = false) {
+  async #open() {
     const turn = ++this.#turn;
     try {
-      const token = (await this.#options.getToken?.({ fresh })) ?? this.#token;
-      if (turn !== this.#turn) return;
-      this.#token = token;
+      await this.#shelf?.load();
+      if (turn !== this.#turn || !(await this.#takeToken(turn))) return;
     } catch (error) {
       if (turn === this.#turn) this.#retryLater(`no token: ${error instanceof Error ? error.message : error}`);
       return;
@@ -274,7 +425,7 @@ class Chat {
     this.#timers.watch = setTimeout(() => this.#drop('no answer to the handshake'), CONNECT_TIMEOUT_MS);
     socket.onopen = () => {
       this.#opened = true;
-      this.#timers.stable = setTimeout(() => { this.#attempt = 0; this.#askedFresh = false; }, STABLE_AFTER_MS);
+      this.#timers.stable = setTimeout(() => { this.#attempt = 0; this.#fresh = ''; }, STABLE_AFTER_MS);
       this.#heard();
       this.#resume();
       this.#setState('open');
@@ -318,9 +469,9 @@ class Chat {
 
   /** @param {Refusal} refusal */
   #unauthorized(refusal) {
-    if (!this.#options.getToken || this.#askedFresh) return this.#refuse(refusal);
-    this.#askedFresh = true;
-    this.#open(true);
+    if (!this.#options.getToken || this.#fresh === 'given') return this.#refuse(refusal);
+    this.#fresh = 'wanted';
+    this.#open();
   }
 
   /** @param {Refusal} refusal */
@@ -332,7 +483,7 @@ class Chat {
 
   /** Full jitter: clients that lost the same server do not come back together. @param {string} [reason] */
   #retryLater(reason) {
-    const delay = Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** this.#attempt++);
+    const delay = jitter(this.#attempt++);
     this.#timers.retry = setTimeout(() => this.reconnectNow(), delay);
     this.#setState('reconnecting', { retryAt: Date.now() + delay, reason });
   }
@@ -340,7 +491,10 @@ class Chat {
   #wake = () => {
     if (globalThis.document?.visibilityState === 'hidden') return;
     if (this.#state === 'reconnecting') this.reconnectNow();
-    else if (this.#state === 'open') this.#probe();
+    else if (this.#state === 'open') {
+      this.#probe();
+      this.#armRefresh(); // a timer does not count while the machine sleeps
+    }
   };
 
   #heard() {
@@ -364,7 +518,8 @@ class Chat {
 
   #stop() {
     this.#letGo();
-    for (const { reject, fields } of this.#outbox.splice(0)) reject(new ChatError('disconnected', 'closed before the answer', fields));
+    if (this.#shelf) this.#shelf.loaded = false; // what is in it stays for the next connection
+    for (const entry of this.#outbox.splice(0)) this.#fails(entry, new ChatError('disconnected', 'closed before the answer', entry.fields));
     globalThis.removeEventListener?.('online', this.#wake);
     globalThis.document?.removeEventListener('visibilitychange', this.#wake);
   }
@@ -373,12 +528,94 @@ class Chat {
   #letGo() {
     if (this.#socket) this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket = null;
-    this.#opened = this.#live = false;
+    this.#opened = this.#live = this.#vouched = false;
     this.#sending = null;
     this.#early = [];
-    for (const name of /** @type {const} */ (['retry', 'watch', 'stable', 'pause'])) this.#clear(name);
+    for (const name of /** @type {const} */ (['retry', 'watch', 'stable', 'pause', 'refresh'])) this.#clear(name);
     for (const ref of [...this.#pending.keys()]) this.#fail(ref, 'disconnected', 'the connection ended before the answer');
     return ++this.#turn;
+  }
+
+  // The token: asked for before each connection, and again before it expires.
+
+  /** @param {boolean} fresh @returns {Promise<string>} */
+  async #askToken(fresh) {
+    const { getToken } = this.#options;
+    if (!getToken) return this.#token;
+    /** @type {any} */ let timer;
+    const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error('`getToken` gave no answer')), TOKEN_TIMEOUT_MS); });
+    try {
+      return /** @type {string} */ (await Promise.race([getToken({ fresh }), late])) ?? this.#token;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Throws what `getToken` throws. @param {number} turn @returns {Promise<boolean>} whether to go on */
+  async #takeToken(turn) {
+    const fresh = this.#fresh === 'wanted';
+    const token = await this.#askToken(fresh);
+    if (turn !== this.#turn) return false;
+    if (fresh) this.#fresh = 'given';
+    const [user, before] = [userOf(token), userOf(this.#proven)];
+    if (user && before && user !== before) {
+      this.#refuse({ code: 'forbidden', message: 'the new token is another user\'s' });
+      return false;
+    }
+    this.#vouched = token === this.#proven || (user !== undefined && user === before);
+    this.#token = token;
+    if (user && !this.#me) this.#restore(user);
+    if (this.#me) this.#restore(this.#me);
+    return turn === this.#turn;
+  }
+
+  /**
+   * `exp` and the clock here tell how long the token lives, and they may not agree: it never lives longer than it was made
+   * for, and a new one that looks expired lives that long too. What is still wrong then, the server says with 4401.
+   * @param {boolean} isNew whether it was made a moment ago @param {unknown} [expires]
+   */
+  #planRefresh(isNew, expires) {
+    const token = this.#token;
+    const { exp = expires, iat } = claimsOf(token);
+    if (token !== this.#plan.token) this.#plan = { token, at: Infinity, until: 0, tries: 0 };
+    if (this.#plan.at === Infinity && !this.#plan.until && typeof exp === 'number') {
+      const now = Date.now();
+      const life = typeof iat === 'number' ? (exp - iat) * 1_000 : Infinity;
+      const byClock = exp * 1_000 - now;
+      const left = Math.max(0, byClock > life || (isNew && byClock <= 0) ? life : byClock);
+      if (left === Infinity) return;
+      const early = Math.min(REFRESH_EARLIEST_MS, Math.max(REFRESH_LATEST_MS, left / 10));
+      const soonest = isNew ? Math.max(1_000, Math.min(REFRESH_GAP_MS, left / 2)) : 0;
+      Object.assign(this.#plan, { at: now + Math.max(soonest, left - early), until: now + Math.max(left, REFRESH_EARLIEST_MS) });
+    }
+    this.#armRefresh();
+  }
+
+  #armRefresh() {
+    this.#clear('refresh');
+    if (!this.#options.getToken || !this.#opened || this.#plan.at === Infinity) return;
+    const wait = Math.max(0, this.#plan.at - Date.now());
+    this.#timers.refresh = setTimeout(() => (wait > TIMER_MAX_MS ? this.#armRefresh() : this.#refresh()), Math.min(wait, TIMER_MAX_MS));
+  }
+
+  async #refresh() {
+    const turn = this.#turn;
+    const plan = this.#plan;
+    plan.at = Infinity; // one at a time
+    try {
+      const token = await this.#askToken(true).catch((error) => { throw new ChatError('token', `no token: ${error?.message ?? error}`); });
+      if (turn !== this.#turn) return void (plan.at = Date.now());
+      if (token === this.#token) throw new ChatError('token', 'no token: `getToken` gave the same one again');
+      await this.auth(token);
+    } catch (thrown) {
+      const error = /** @type {ChatError} */ (thrown);
+      const mayPass = error.code === 'token' || BUSY_REFUSALS.has(error.code) || error.code === 'timeout' || error.code === 'disconnected';
+      const wait = jitter(plan.tries++);
+      if (mayPass && Date.now() + wait < plan.until) plan.at = Date.now() + wait; // else the server says when it is over
+      if (turn !== this.#turn) return;
+      if (plan.tries === 1 || plan.at === Infinity) this.#emit('error', error);
+      if (plan === this.#plan) this.#armRefresh();
+    }
   }
 
   // Where the last connection ended, and how the next one goes on from there.
@@ -649,27 +886,56 @@ class Chat {
 
   // The outbox.
 
-  /** @param {Outgoing['type']} type @param {Outgoing['fields']} fields @returns {Promise<any>} */
-  #post(type, fields) {
-    return new Promise((resolve, reject) => {
-      /** @param {string} code @param {string} message */
-      const refuse = (code, message) => reject(new ChatError(code, message, { nonce: fields.nonce }));
-      if (this.#state === 'closed') return refuse('disconnected', 'closed');
-      if (this.#outbox.length >= OUTBOX_MAX) return refuse('outbox_full', `${OUTBOX_MAX} messages wait to be sent already`);
-      // Neither could ever be answered, and what waits behind it would wait for ever.
-      if (/\p{Surrogate}/u.test(fields.content)) return refuse('invalid_field', 'content has half of a surrogate pair');
-      if (bytesOf(JSON.stringify(fields)) > FRAME_MAX_BYTES - 128) return refuse('too_large', 'content does not fit into a frame');
-      this.#outbox.push({ type, fields, resolve, reject });
-      this.#pump();
-    });
+  /** @param {Waiting} fields @returns {Promise<any>} */
+  #post(fields) {
+    const { nonce, room, to, content } = fields;
+    const twin = this.#outbox.find(({ fields: other }) => other.nonce === nonce && other.room === room && other.to === to && other.content === content);
+    if (twin) return twin.promise;
+    const entry = outgoing(fields, false);
+    const [code, message] = this.#unsendable(fields) ?? [];
+    if (code) {
+      this.#fails(entry, new ChatError(code, /** @type {string} */ (message), { nonce }));
+      return entry.promise;
+    }
+    this.#outbox.push(entry);
+    this.#keep();
+    this.#emit('queued', { ...fields, restored: false });
+    this.#pump();
+    return entry.promise;
+  }
+
+  /** @param {Waiting} fields @returns {[code: string, message: string] | undefined} */
+  #unsendable(fields) {
+    if (this.#state === 'closed') return ['disconnected', 'closed'];
+    if (this.#outbox.length >= OUTBOX_MAX) return ['outbox_full', `${OUTBOX_MAX} messages wait to be sent already`];
+    // Neither could ever be answered, and what waits behind it would wait for ever.
+    if (/\p{Surrogate}/u.test(fields.content)) return ['invalid_field', 'content has half of a surrogate pair'];
+    if (bytesOf(JSON.stringify(fields)) > FRAME_MAX_BYTES - 128) return ['too_large', 'content does not fit into a frame'];
+    return undefined;
+  }
+
+  /** Takes what this user left behind, ahead of what was written since. @param {number} user */
+  #restore(user) {
+    this.#owner = user;
+    if (!this.#shelf?.loaded) return;
+    const known = new Set(this.#outbox.map(({ fields }) => fields.nonce));
+    const left = this.#shelf.take(user).filter(({ nonce }) => !known.has(nonce));
+    this.#outbox.unshift(...left.map((fields) => outgoing(fields, true)));
+    this.#keep();
+    for (const fields of left) this.#emit('queued', { ...fields, restored: true });
+  }
+
+  #keep() {
+    if (this.#owner) this.#shelf?.save(this.#owner, this.outbox);
   }
 
   /** One at a time: whatever is refused or cut off, nothing newer has overtaken it. */
   #pump() {
     const [first] = this.#outbox;
     if (!first || this.#sending || this.#timers.pause || !this.#opened) return;
+    if (!this.#vouched && (this.#shelf || this.#me)) return; // not before it is known whose messages go out
     this.#sending = first;
-    this.#ask(first.type, first.fields, ({ data }) => this.#settle(first, null, data), (error) => {
+    this.#ask(first.fields.room === undefined ? 'dm' : 'message', first.fields, ({ data }) => this.#settle(first, null, data), (error) => {
       this.#sending = null;
       if (error.code === 'disconnected') return; // the next connection sends it again
       if (error.code === 'timeout') return this.#drop('no answer to a send');
@@ -680,11 +946,17 @@ class Chat {
 
   /** @param {Outgoing} entry @param {ChatError | null} error @param {any} [receipt] */
   #settle(entry, error, receipt) {
-    this.#outbox.splice(this.#outbox.indexOf(entry), 1);
+    const place = this.#outbox.indexOf(entry);
+    if (place < 0) return;
+    this.#outbox.splice(place, 1);
     if (this.#sending === entry) this.#sending = null;
-    if (error) entry.reject(error);
-    else entry.resolve(receipt);
-    if (entry.type === 'dm' && !error) {
+    this.#keep();
+    if (error) this.#fails(entry, error);
+    else {
+      this.#emit('stored', { ...entry.fields, receipt });
+      entry.resolve(receipt);
+    }
+    if (entry.fields.to !== undefined && !error) {
       const talk = this.#talk({ peer: entry.fields.to });
       if (talk.seq === undefined || receipt.seq > talk.seq) talk.own.set(receipt.seq, receipt.id);
       this.#stepOver(talk);
@@ -692,6 +964,12 @@ class Chat {
     const talk = this.#talks.get(`dm:${entry.fields.to}`);
     if (talk) this.#drain(talk);
     this.#pump();
+  }
+
+  /** @param {Outgoing} entry @param {ChatError} error */
+  #fails(entry, error) {
+    this.#emit('unsent', { ...entry.fields, error });
+    entry.reject(error);
   }
 
   // Frames.
@@ -726,11 +1004,31 @@ class Chat {
 
   /** The first one says where the log stands, so that a resume is possible before any message. @param {Welcome} welcome */
   #welcome(welcome) {
+    if (this.#me && welcome.userId !== this.#me) return this.#refuse({ code: 'forbidden', message: 'the new token is another user\'s' });
     this.#me = welcome.userId;
+    this.#identified(welcome.userId);
     const first = !this.#epoch;
     if (first) [this.#epoch, this.#cursor, this.#live] = [welcome.epoch, welcome.lastId, true];
     this.#emit('welcome', welcome);
     if (first) for (const message of this.#early.splice(0)) this.#arrive(message);
+    this.#planRefresh(false);
+    this.#pump();
+  }
+
+  /** Now it is certain who we are. @param {number} user */
+  #identified(user) {
+    if (this.#owner && this.#owner !== user) this.#giveBack();
+    this.#vouched = true;
+    this.#proven = this.#token;
+    this.#restore(user);
+  }
+
+  /** The server reads another user in the token than we did: what was taken in that name stays for whoever has it. */
+  #giveBack() {
+    const taken = this.#outbox.filter(({ restored }) => restored);
+    this.#outbox = this.#outbox.filter(({ restored }) => !restored);
+    this.#shelf?.give(this.#owner, taken.map(({ fields }) => fields));
+    for (const entry of taken) this.#fails(entry, new ChatError('forbidden', 'written by another user', entry.fields));
   }
 
   /** @param {any} frame */
@@ -772,7 +1070,7 @@ class Chat {
     return promise;
   }
 
-  /** @param {'retry' | 'watch' | 'stable' | 'pause'} name */
+  /** @param {'retry' | 'watch' | 'stable' | 'pause' | 'refresh'} name */
   #clear(name) {
     clearTimeout(this.#timers[name]);
     this.#timers[name] = 0;

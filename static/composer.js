@@ -1,12 +1,10 @@
 /** Where one writes. Every conversation has a draft of its own, which survives a reload. */
 
-import { $ } from './dom.js';
-
 const HINTS = { open: 'Enter sends, Shift+Enter makes a new line.', closed: 'Sign in again to write here.' };
 const HINT_WAITING = 'Not connected. What you send now waits here and goes out with the connection.';
 
-/** @param {{draft(conversation): string, setDraft(conversation, text: string): void, send(conversation, text: string): void, signal: AbortSignal}} actions */
-export function createComposer({ draft, setDraft, send, signal }) {
+/** @param {{$: import('./dom.js').Find, draft(conversation): string, setDraft(conversation, text: string): void, send(conversation, text: string): void, signal: AbortSignal}} actions */
+export function createComposer({ $, draft, setDraft, send, signal }) {
   const form = $('composer');
   const text = $('composer-text');
   let shown = null;

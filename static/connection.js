@@ -3,12 +3,12 @@
  * region itself: what changed is announced once, in words.
  */
 
-import { $, announce } from './dom.js';
+import { announce } from './dom.js';
 
 const WORDS = { idle: 'Not connected', connecting: 'Connecting…', open: 'Connected' };
 
-/** @param {{reconnect(): void, signInAgain(reason: string): void, signal: AbortSignal}} actions */
-export function createConnection({ reconnect, signInAgain, signal }) {
+/** @param {{$: import('./dom.js').Find, reconnect(): void, signInAgain(reason: string): void, signal: AbortSignal}} actions */
+export function createConnection({ $, reconnect, signInAgain, signal }) {
   let change = { state: 'idle' };
   let lost = false; // whether the connection has been lost since it was last announced
 
@@ -22,10 +22,10 @@ export function createConnection({ reconnect, signInAgain, signal }) {
   function draw() {
     const { state, retryAt } = change;
     const waiting = state === 'reconnecting' && retryAt !== undefined;
-    setText('pill-text', words(change));
+    setText($('pill-text'), words(change));
     $('pill').dataset.state = state;
     $('reconnect').hidden = !waiting && state !== 'closed';
-    setText('reconnect', state === 'closed' ? 'Sign in again' : 'Reconnect now');
+    setText($('reconnect'), state === 'closed' ? 'Sign in again' : 'Reconnect now');
   }
 
   return {
@@ -48,6 +48,6 @@ function words({ state, retryAt, reason }) {
 }
 
 /** Only real changes, so that a selection or a press on the button is not disturbed four times a second. */
-function setText(id, text) {
-  if ($(id).textContent !== text) $(id).textContent = text;
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }

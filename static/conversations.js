@@ -201,10 +201,11 @@ export class Conversations {
     return conversation;
   }
 
-  send(conversation, content) {
-    const outgoing = { nonce: newNonce(), content, at: Date.now(), status: 'waiting' };
+  /** @returns {Promise<import('./chat-client.js').Receipt | undefined>} none when it was not stored, which is shown */
+  send(conversation, content, nonce = newNonce()) {
+    const outgoing = { nonce, content, at: Date.now(), status: 'waiting' };
     conversation.timeline.outgoing.push(outgoing);
-    this.#deliver(conversation, outgoing);
+    return this.#deliver(conversation, outgoing);
   }
 
   retry(conversation, nonce) {
@@ -222,8 +223,9 @@ export class Conversations {
     const { nonce, content } = outgoing;
     outgoing.status = this.#chat.state === 'open' ? 'sending' : 'waiting';
     this.#changed();
+    /** @type {import('./chat-client.js').Receipt | undefined} */ let receipt;
     try {
-      const receipt = conversation.kind === 'room'
+      receipt = conversation.kind === 'room'
         ? await this.#chat.send(conversation.room, content, { nonce })
         : await this.#chat.dm(conversation.peer, content, { nonce });
       conversation.timeline.stored(outgoing, receipt, this.#session.user.username);
@@ -232,6 +234,7 @@ export class Conversations {
       Object.assign(outgoing, { status: 'failed', reason: error.message });
     }
     this.#changed();
+    return receipt;
   }
 
   async #joinKnown(conversation) {

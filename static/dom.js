@@ -6,6 +6,23 @@
 /** @param {string} id */
 export const $ = (id) => document.getElementById(id);
 
+/** @typedef {(id: string) => HTMLElement} Find the element with this id in the part of the page that belongs to one person */
+
+const REFERENCES = ['id', 'for', 'aria-controls', 'aria-labelledby', 'aria-describedby'];
+
+/**
+ * Puts what is in `template` into `root`, every id with `suffix` behind it, so that it can be on the page more than once.
+ * @param {HTMLTemplateElement} template @param {Element} root @param {string} suffix @returns {Find}
+ */
+export function stamp(template, root, suffix) {
+  const content = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
+  for (const name of REFERENCES) {
+    for (const node of content.querySelectorAll(`[${name}]`)) node.setAttribute(name, node.getAttribute(name) + suffix);
+  }
+  root.replaceChildren(content);
+  return (id) => document.getElementById(id + suffix);
+}
+
 /**
  * An element with attributes and children. `class`, `on…` handlers and booleans do what they look like.
  * Strings become text.

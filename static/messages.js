@@ -1,23 +1,23 @@
 /** The middle pane: the messages of the open conversation, and where one is in them. */
 
-import { $, avatar, bdi, el, formatDay, formatFull, formatTime, icon, reconcile, startOfDay } from './dom.js';
+import { avatar, bdi, el, formatDay, formatFull, formatTime, icon, reconcile, startOfDay } from './dom.js';
 
 const TOGETHER_MS = 5 * 60_000; // messages of one person within this time share a name
 const AT_BOTTOM_PX = 48;
 
 /**
- * @param {{me: {id: number}, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
+ * @param {{$: import('./dom.js').Find, me: {id: number}, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
  *   discard(conversation, nonce: string): void, dismissNotice(conversation): void, loadEarlier(conversation): void, load(conversation): void,
  *   read(conversation): void, unread(conversation): number, signal: AbortSignal}} actions
  */
 export function createMessages(actions) {
+  const { $, signal } = actions;
   const scroller = $('scroller');
   let shown = null; // the conversation that is drawn
   let following = true; // whether the newest message is in sight
 
   const toBottom = () => { scroller.scrollTop = scroller.scrollHeight; };
   const atBottom = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_BOTTOM_PX;
-  const { signal } = actions;
 
   scroller.addEventListener('scroll', () => {
     following = atBottom();
@@ -51,7 +51,7 @@ export function createMessages(actions) {
       renderEmpty(conversation, actions);
 
       if (following) toBottom();
-      else backTo(scroller, place);
+      else backTo($, place);
       renderJump(conversation, following, actions);
       markRead();
     },
@@ -69,19 +69,19 @@ function placeOf(scroller) {
   return node ? { key: node.dataset.key, offset: node.getBoundingClientRect().top } : null;
 }
 
-function backTo(scroller, place) {
+function backTo($, place) {
   const node = place && [...$('messages').children].find((child) => child.dataset.key === place.key);
-  if (node) scroller.scrollTop += node.getBoundingClientRect().top - place.offset;
+  if (node) $('scroller').scrollTop += node.getBoundingClientRect().top - place.offset;
 }
 
-function renderJump(conversation, following, { unread }) {
+function renderJump(conversation, following, { $, unread }) {
   const count = conversation && !following ? unread(conversation) : 0;
   $('jump').hidden = following;
   $('jump-text').textContent = count > 0 ? `${count} new` : 'Latest';
 }
 
 function renderEmpty(conversation, actions) {
-  const place = $('empty');
+  const place = actions.$('empty');
   const isEmpty = !conversation || (conversation.timeline.messages.length === 0 && conversation.timeline.outgoing.length === 0);
   place.hidden = !isEmpty;
   if (!isEmpty) return;
@@ -157,8 +157,17 @@ function messageRow(message, at, joined, actions) {
       el('div', { class: 'message-main' },
         el('p', { class: joined ? 'unseen' : 'message-head' }, ...sender(message, own, actions), timeOf(at)),
         el('div', { class: 'content', dir: 'auto' }, message.content)),
+      framesButton(message, actions),
       own && el('span', { class: 'stored', title: `Stored as message ${message.id}` }, icon('check'), el('span', { class: 'unseen' }, 'Stored'))),
   };
+}
+
+/** To what went over the wire for it. */
+function framesButton(message, { frames }) {
+  return frames && el('button', {
+    class: 'message-frames', type: 'button', title: 'The frames of this message', 'aria-label': `The frames of message ${message.id}`,
+    onclick: () => frames(message),
+  }, icon('frames'));
 }
 
 function sender({ fromUser, username }, own, { openDm }) {

@@ -1,18 +1,17 @@
 /**
  * What this tab remembers: who is signed in, and where they were. It lives in sessionStorage, so that a reload keeps
- * it, two tabs can be two people, and closing the tab forgets the token.
+ * it, two tabs can be two people, and closing the tab forgets the token. Each person of the page has a key of their own.
  */
 
-const KEY = 'chat-server';
 const SAVE_AFTER_MS = 250;
 
 /** @typedef {{token: string, user: {id: number, username: string}, rooms: string[], dms: {id: number, name: string}[],
- *   read: Record<string, number>, drafts: Record<string, string>, active: string, inspector: boolean}} Session */
+ *   read: Record<string, number>, drafts: Record<string, string>, active: string}} Session */
 
-/** @returns {Session | null} */
-export function loadSession() {
+/** @param {string} key @returns {Session | null} */
+export function loadSession(key) {
   try {
-    const session = JSON.parse(sessionStorage.getItem(KEY) ?? 'null');
+    const session = JSON.parse(sessionStorage.getItem(key) ?? 'null');
     return session?.token && session.user ? session : null;
   } catch {
     return null;
@@ -21,50 +20,34 @@ export function loadSession() {
 
 /** @returns {Session} */
 export function newSession(token, user) {
-  return { token, user, rooms: ['general'], dms: [], read: {}, drafts: {}, active: 'room:general', inspector: matchMedia('(min-width: 1200px)').matches };
+  return { token, user, rooms: ['general'], dms: [], read: {}, drafts: {}, active: 'room:general' };
 }
 
 /**
  * Remembers `session` as it is then, and whenever the returned function has been called, a moment later or when the page
  * goes, whichever comes first: in a busy room every message changes what is read.
- * @param {Session} session @param {AbortSignal} signal
+ * @param {string} key @param {Session} session @param {AbortSignal} signal
  */
-export function keepSession(session, signal) {
+export function keepSession(key, session, signal) {
   let timer = 0;
   const save = () => {
     clearTimeout(timer);
     timer = 0;
-    if (!signal.aborted) write(session);
+    if (!signal.aborted) write(key, session);
   };
-  write(session);
+  write(key, session);
   addEventListener('pagehide', save, { signal });
   return () => { timer ||= setTimeout(save, SAVE_AFTER_MS); };
 }
 
-function write(session) {
+function write(key, session) {
   try {
-    sessionStorage.setItem(KEY, JSON.stringify(session));
+    sessionStorage.setItem(key, JSON.stringify(session));
   } catch {
     // A full or forbidden storage costs the reload its memory, and nothing else.
   }
 }
 
-export function forgetSession() {
-  sessionStorage.removeItem(KEY);
-}
-
-/**
- * What a JWT says about itself. Nothing is verified here: only the server can.
- * @param {string} token @returns {Record<string, unknown> | null}
- */
-export function decodeToken(token) {
-  const parts = token.split('.');
-  if (parts.length !== 3) return null;
-  try {
-    const binary = atob(parts[1].replace(/-/g, '+').replace(/_/g, '/'));
-    const claims = JSON.parse(new TextDecoder().decode(Uint8Array.from(binary, (char) => char.charCodeAt(0))));
-    return claims && typeof claims === 'object' && !Array.isArray(claims) ? claims : null;
-  } catch {
-    return null;
-  }
+export function forgetSession(key) {
+  sessionStorage.removeItem(key);
 }

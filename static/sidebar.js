@@ -1,13 +1,18 @@
 /** The left pane: rooms, direct messages, and who one is. */
 
-import { $, avatar, bdi, el, reconcile } from './dom.js';
+import { avatar, bdi, el, reconcile } from './dom.js';
 
 /**
- * @param {{me: {id: number, username: string}, select(key: string): void, join(room: string): Promise<void>,
+ * @param {{$: import('./dom.js').Find, me: {id: number, username: string}, select(key: string): void, join(room: string): Promise<void>,
  *   openDm(id: number): void, unread(conversation): number, signal: AbortSignal}} actions
  */
 export function createSidebar(actions) {
-  const { me, select, join, openDm, unread, signal } = actions;
+  const { $, me, select, join, openDm, unread, signal } = actions;
+  const drawIdentity = (user) => identity($, user);
+  const showProblem = (name, message) => {
+    $(`${name}-problem`).textContent = message;
+    $(`${name}-problem`).hidden = !message;
+  };
   drawIdentity(me);
   signal.addEventListener('abort', () => { $('rooms').replaceChildren(); $('dms').replaceChildren(); });
 
@@ -47,7 +52,7 @@ export function createSidebar(actions) {
   };
 }
 
-function drawIdentity({ id, username }) {
+function identity($, { id, username }) {
   $('me-avatar').replaceChildren(avatar(id, username));
   $('me-name').textContent = username;
   $('me-line').textContent = `you are user ${id}`;
@@ -76,10 +81,4 @@ function label({ kind, peer, name }) {
 function badge(unread) {
   if (unread === 0) return '';
   return el('span', { class: 'badge' }, unread > 99 ? '99+' : String(unread), el('span', { class: 'unseen' }, ' unread'));
-}
-
-function showProblem(name, message) {
-  const place = $(`${name}-problem`);
-  place.textContent = message;
-  place.hidden = !message;
 }

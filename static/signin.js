@@ -1,51 +1,59 @@
 /** The sign-in card: as a guest, with an account, or with a token of one's own. */
 
 import * as api from './api.js';
-import { $, bdi, el, formatDuration, formatFull } from './dom.js';
-import { decodeToken } from './session.js';
+import { announce } from './dom.js';
+import { cleanToken } from './token.js';
+import { createVerdict } from './token-doctor.js';
+import { createTokenReport } from './token-report.js';
 
 const TABS = ['login', 'register', 'token'];
 
-/** @param {{signedIn(token: string, user: {id: number, username: string}): void}} options */
-export function createSignIn({ signedIn }) {
+/**
+ * @param {{$: import('./dom.js').Find, signal: AbortSignal, signedIn(token: string, user: {id: number, username: string}): void,
+ *   together?: () => void}} options `together`: a second guest is to be beside the one who comes in
+ */
+export function createSignIn({ $, signal, signedIn, together }) {
   const enter = ({ token, user }) => signedIn(token, user);
+  const asGuest = async (username = '') => enter(await api.guest(username.trim()));
+  const claims = createClaims($, signal);
 
-  onSubmit('guest-form', async ({ username }) => enter(await api.guest(username.trim())));
-  onSubmit('login-form', async ({ username, password }) => enter(await api.login(username, password)));
-  onSubmit('register-form', async ({ username, password }) => enter(await api.register(username, password)));
-  onSubmit('token-form', async ({ token }) => {
+  onSubmit($('guest-form'), ({ username }) => asGuest(username));
+  onSubmit($('login-form'), async ({ username, password }) => enter(await api.login(username, password)));
+  onSubmit($('register-form'), async ({ username, password }) => enter(await api.register(username, password)));
+  onSubmit($('token-form'), async ({ token }) => {
     const clean = cleanToken(token);
     if (!clean) throw new api.ApiError({ message: 'Paste a token first.', field: 'token' });
     enter({ token: clean, user: (await api.me(clean)).user });
   });
-  setUpTabs();
-  setUpClaims();
+  setUpTabs($);
+  $('together').hidden = !together;
+  $('together').addEventListener('click', () => { together(); $('guest-form').requestSubmit(); });
 
   return {
-    /** @param {string} [notice] why one has to sign in (again) */
-    async show(notice = '') {
+    asGuest,
+    /** @param {string} [notice] why one has to sign in (again) @param {boolean} [focus] whether the first field takes it */
+    async show(notice = '', focus = true) {
       $('chat').hidden = true;
       $('signin').hidden = false;
-      document.title = 'Sign in · chat-server';
-      setText('signin-notice', notice);
+      setText($('signin-notice'), notice);
       try {
-        arrange(await api.health());
+        arrange($, await api.health(), focus);
       } catch (error) {
-        arrange({ mode: 'integrated' });
+        arrange($, { mode: 'integrated' }, focus);
         $('integrated-line').hidden = true;
-        setText('signin-notice', notice || error.message);
+        setText($('signin-notice'), notice || error.message);
       }
     },
     hide() {
       $('signin').hidden = true;
       for (const form of $('signin').querySelectorAll('form')) form.reset();
-      showClaims();
+      claims.show();
     },
   };
 }
 
 /** Shows the ways in that this server has. */
-function arrange({ version, mode, signup = true }) {
+function arrange($, { version, mode, signup = true }, focus) {
   const standalone = mode === 'standalone';
   if (version) $('server-line').textContent = `Version ${version}, ${mode}.`;
   $('guest-form').hidden = $('signin-or').hidden = !(standalone && signup);
@@ -53,24 +61,24 @@ function arrange({ version, mode, signup = true }) {
   $('tab-register').hidden = !signup;
   $('integrated-line').hidden = standalone;
   for (const name of TABS) $(`${name}-form`).querySelector('[type=submit]').classList.toggle('primary', $('guest-form').hidden);
-  selectTab(standalone ? 'login' : 'token');
-  if (standalone && signup) $('guest-name').focus();
+  selectTab($, standalone ? 'login' : 'token');
+  if (focus && standalone && signup) $('guest-name').focus();
 }
 
-function setUpTabs() {
-  for (const name of TABS) $(`tab-${name}`).addEventListener('click', () => selectTab(name));
+function setUpTabs($) {
+  for (const name of TABS) $(`tab-${name}`).addEventListener('click', () => selectTab($, name));
   $('signin-tabs').addEventListener('keydown', (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     const shown = TABS.filter((name) => !$(`tab-${name}`).hidden);
     const current = shown.findIndex((name) => $(`tab-${name}`) === document.activeElement);
     const name = shown[(current + step + shown.length) % shown.length];
-    selectTab(name);
+    selectTab($, name);
     $(`tab-${name}`).focus();
   });
 }
 
-function selectTab(selected) {
+function selectTab($, selected) {
   for (const name of TABS) {
     const tab = $(`tab-${name}`);
     tab.setAttribute('aria-selected', String(name === selected));
@@ -80,8 +88,7 @@ function selectTab(selected) {
 }
 
 /** Runs `action` with the form's values; what goes wrong is shown beside the input that it is about. */
-function onSubmit(id, action) {
-  const form = $(id);
+function onSubmit(form, action) {
   form.addEventListener('input', () => showProblem(form, null));
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
@@ -114,45 +121,26 @@ function showProblem(form, error) {
   }
 }
 
-/** People paste tokens with line breaks, quotes, or the header's "Bearer". */
-function cleanToken(text) {
-  return text.replace(/^\s*bearer\s+/i, '').replace(/[\s"']/g, '');
+/** What the pasted token says about itself, the time that it has left, and on request what the server thinks of it. */
+function createClaims($, signal) {
+  const report = createTokenReport();
+  const verdict = createVerdict({ api: api.exchange, announce });
+  const check = $('token-check');
+  $('claims').append(report.node, verdict.node);
+  const show = () => {
+    report.show($('token-input').value);
+    verdict.clear(report.clean);
+    verdict.node.hidden = true;
+    $('claims').hidden = check.hidden = !report.clean;
+  };
+  $('token-input').addEventListener('input', show);
+  check.addEventListener('click', () => verdict.ask(true));
+  const ticking = setInterval(report.tick, 1000);
+  signal.addEventListener('abort', () => clearInterval(ticking));
+  return { show };
 }
 
-function setUpClaims() {
-  $('token-input').addEventListener('input', showClaims);
-  setInterval(showExpiry, 1000);
-}
-
-function showClaims() {
-  const token = cleanToken($('token-input').value);
-  const claims = decodeToken(token);
-  $('claims').hidden = !token;
-  $('claims-list').replaceChildren();
-  for (const [name, value] of Object.entries(claims ?? {})) {
-    const isTime = ['exp', 'iat', 'nbf'].includes(name) && Number.isFinite(value);
-    const shown = typeof value === 'string' ? value : JSON.stringify(value);
-    const time = isTime && el('span', { class: 'quiet' }, ` ${formatFull(new Date(value * 1000))}`);
-    $('claims-list').append(el('dt', {}, bdi(name)), el('dd', {}, bdi(shown), time));
-  }
-  showExpiry();
-}
-
-function showExpiry() {
-  if ($('claims').hidden) return;
-  const claims = decodeToken(cleanToken($('token-input').value));
-  $('claims-expiry').textContent = expiryText(claims);
-  $('claims-expiry').className = Number(claims?.exp) * 1000 > Date.now() ? 'good' : 'bad';
-}
-
-function expiryText(claims) {
-  if (!claims) return 'this is not a JWT: three base64url parts with dots between';
-  if (!Number.isFinite(claims.exp)) return 'no expiry';
-  const left = claims.exp * 1000 - Date.now();
-  return left > 0 ? `expires in ${formatDuration(left)}` : `expired ${formatDuration(-left)} ago`;
-}
-
-function setText(id, text) {
-  $(id).textContent = text;
-  $(id).hidden = !text;
+function setText(node, text) {
+  node.textContent = text;
+  node.hidden = !text;
 }

@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::process::Stdio;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
-    Client,
+    Client, SECRET,
     binary::{Running, chat_server, output, text},
     http,
 };
@@ -75,6 +78,107 @@ async fn token_prints_what_the_server_takes_and_explains_what_it_does_not() {
         help.contains("JWT_SECRET") && help.contains("--jwt-secret-file") && !help.contains("hush"),
         "{help}"
     );
+}
+
+/// A token with these claims, signed as the backend would.
+fn signed(claims: &serde_json::Value) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
+}
+
+#[tokio::test]
+async fn the_command_and_the_server_say_the_same_of_a_token_in_the_same_words() {
+    let folder = folder();
+    let secret = std::str::from_utf8(SECRET).unwrap();
+    let mut serve = chat_server(folder.path(), &["--bind", "127.0.0.1:0"]);
+    let server = Running::start(serve.env("JWT_SECRET", secret));
+    let (now, good) = (common::now(), common::token(7, "ann", 3600));
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let (_, rest) = good.split_once('.').unwrap();
+    let with_header = |header: &str| format!("{}.{rest}", part(header));
+    let bad = [
+        format!("{good}x"),
+        format!("{good}."),
+        format!("{good}.{good}"),
+        good.replace('.', ""),
+        good[..good.len() - 5].to_owned(),
+        format!("\"{good}\""),
+        good.replacen('.', " .", 1),
+        format!("Bearer {good}"),
+        "..".into(),
+        "nonsense".into(),
+        format!("{}.!!.AAAA", part(r#"{"alg":"HS256"}"#)),
+        with_header(r#"{"alg":"none"}"#),
+        with_header(r#"{"alg":"RS256"}"#),
+        with_header(r#"{"typ":"JWT"}"#),
+        with_header(r#"{"alg":"HS256","crit":["b64"]}"#),
+        with_header("no JSON"),
+        signed(&json!({"user_id": 7})),
+        signed(&json!({"user_id": 7, "exp": "2000000000"})),
+        signed(&json!({"user_id": 7, "exp": now - 10_000})),
+        signed(&json!({"user_id": 7, "exp": now + 50_000, "nbf": now + 10_000})),
+        signed(&json!({"user_id": 7, "exp": now + 50_000, "nbf": "soon"})),
+        signed(&json!({"user_id": 7, "exp": now + 50_000, "iat": now + 10_000})),
+        signed(&json!({"username": "ann", "exp": now + 50_000})),
+        signed(&json!({"user_id": "7", "exp": now + 50_000})),
+        signed(&json!({"user_id": 0, "sub": "7", "exp": now + 50_000})),
+        signed(&json!({"sub": "seven", "exp": now + 50_000})),
+        signed(&json!({"user_id": 9_007_199_254_740_992_i64, "exp": now + 50_000})),
+        signed(&json!({"user_id": 7, "exp": now + 50_000, "pad": "x".repeat(9_000)})),
+    ];
+    for token in &bad {
+        let me = http::me(server.address, token).await;
+        assert_eq!(me.status, 401, "{token}");
+        let reason = me.json()["error"]["message"].as_str().unwrap().to_owned();
+        let mut check = chat_server(folder.path(), &["token", "--check", token]);
+        let checked = output(check.env("JWT_SECRET", secret));
+        let report = text(&checked.stdout);
+        // A word that the command takes off is pasted along so often that it is forgiven there, and there alone.
+        if token.starts_with("Bearer ") {
+            assert_eq!(checked.status.code(), Some(0), "{report}");
+            continue;
+        }
+        assert_eq!(checked.status.code(), Some(1), "{report}");
+        let refused = report
+            .lines()
+            .find_map(|line| line.strip_prefix("refused  "));
+        assert_eq!(refused, Some(&*reason), "{token}\n{report}");
+        assert!(
+            report.contains("\nfix  ") || report.starts_with("fix  "),
+            "{report}"
+        );
+        assert!(!report.contains(secret), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_to_check_can_come_on_standard_input() {
+    use std::io::Write as _;
+    let folder = folder();
+    let secret = std::str::from_utf8(SECRET).unwrap();
+    let good = common::token(7, "ann", 3600);
+    for (args, token, code) in [
+        (&["token", "--check"][..], format!("Bearer {good}\n"), 0),
+        (&["token", "--check", "-"], format!("{good}\n"), 0),
+        (&["token", "--check", "-"], format!("{good}x"), 1),
+        (&["token", "--check", "-"], "x".repeat(100_000), 1),
+        (&["token", "--check"], String::new(), 1),
+    ] {
+        let mut command = chat_server(folder.path(), args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.env("JWT_SECRET", secret).spawn().unwrap();
+        // What is longer than any token is not read to its end.
+        let _ = child.stdin.take().unwrap().write_all(token.as_bytes());
+        let checked = child.wait_with_output().unwrap();
+        let report = text(&checked.stdout);
+        assert_eq!(checked.status.code(), Some(code), "{args:?} {report}");
+        let verdict = if code == 0 {
+            "ok       user 7 \"ann\""
+        } else {
+            "refused  "
+        };
+        assert!(report.contains(verdict), "{report}");
+    }
 }
 
 #[tokio::test]

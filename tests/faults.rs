@@ -1,41 +1,46 @@
 //! Storage that fails at the N-th call, for N = 1, 2, 3 …, under a session without a socket: whatever fails, whenever,
 //! a client is never told that something was not stored which was, nor the other way round.
+#![allow(
+    dead_code,
+    reason = "each test program uses its own part of the vocabulary"
+)]
 
 mod common;
+mod oracle;
+mod play;
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use chat_server::{
-    auth::{Expiry, Identity, Tokens},
-    chat::{Chat, Policy, Rate},
     clock::Clock,
-    hub::{End, Hub, Outbox},
-    metrics::Metrics,
-    protocol::{CloseCode, Cursor, Limits, LimitsInForce, RoomName, UserId, Username, Window},
-    relay,
-    session::{Event, Session, Shared, Timing},
+    hub::End,
+    protocol::{CloseCode, Cursor, Listing, Message, RoomName, UserId, Username, Window},
+    session::{Event, Timing},
     store::{
-        Account, Answer, Directory, Messages, NewAccount, NewMessage, Page, Receipt, Scope, Store,
-        StoreError, User,
+        Account, Answer, Directory, Messages, NewAccount, NewMessage, Page, Receipt, Scope,
+        StoreError, StoredRoom, User,
         sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
     },
 };
-use common::{SECRET, now, soon};
-use futures_util::stream;
+use common::soon;
+use play::{
+    core::{Core, Sizes, TIMING, Wire, payload},
+    link::Ending,
+};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 /// Real storage, of which one call fails.
 #[derive(Debug)]
 struct FaultyStore {
     inner: SqliteStore,
+    /// The session is about to begin: calls count from here on.
+    counts: AtomicBool,
     calls: AtomicUsize,
     fails_at: usize,
     how: fn() -> StoreError,
@@ -46,7 +51,8 @@ struct FaultyStore {
 
 impl FaultyStore {
     fn fault(&self) -> Result<(), StoreError> {
-        if self.calls.fetch_add(1, Relaxed) + 1 == self.fails_at {
+        let counts = self.counts.load(Relaxed);
+        if counts && self.calls.fetch_add(1, Relaxed) + 1 == self.fails_at {
             Err((self.how)())
         } else {
             Ok(())
@@ -113,6 +119,29 @@ impl Directory for FaultyStore {
     fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
         or_fail!(self, self.inner.create_room(room, max_rooms))
     }
+    fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<StoredRoom>, StoreError>> {
+        or_fail!(self, self.inner.rooms(after, limit, max_bytes))
+    }
+    fn users(&self, after: i64, limit: u32) -> Answer<'_, Result<Listing<User>, StoreError>> {
+        or_fail!(self, self.inner.users(after, limit))
+    }
+    fn conversations(
+        &self,
+        user: UserId,
+        before: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<(User, Message)>, StoreError>> {
+        or_fail!(
+            self,
+            self.inner.conversations(user, before, limit, max_bytes)
+        )
+    }
     fn account(&self, name: Username) -> Answer<'_, Result<Option<Account>, StoreError>> {
         or_fail!(self, self.inner.account(name))
     }
@@ -163,41 +192,22 @@ async fn play_with(
     }
     let store = Arc::new(FaultyStore {
         inner,
+        counts: false.into(),
         calls: 0.into(),
         fails_at,
         how,
         appends: 0.into(),
         silent_append,
     });
-    let metrics = Arc::new(Metrics::default());
-    let hub = Arc::new(Hub::new(Cursor::START, metrics.deliveries.clone()));
-    let relay = tokio::spawn(relay::run(feed, hub.clone()));
-    let chat = Chat::new(
-        store.clone() as Arc<dyn Store>,
-        hub.clone(),
-        metrics,
-        policy(),
-    );
-    let shared = Arc::new(shared(chat));
-    let outbox = Arc::new(Outbox::new(1 << 20));
-    let presence = hub.connect(user(1), outbox.clone());
-    let identity = Identity {
-        user: user(1),
-        username: name(1),
-        role: "user".into(),
-        expiry: Expiry(now() + 3600),
-    };
-    let session = Session::new(shared, identity, presence, outbox.clone());
-    let end = soon(
-        "the session",
-        session.run(stream::iter(script.iter().copied().map(Event::Text))),
-    )
-    .await;
-    outbox.end(end);
-    let frames = frames(&outbox).await;
+    let (metrics, clock) = (Arc::default(), Clock::default());
+    let mut core = Core::start(store.clone(), feed, metrics, SIZES, TIMES, clock).await;
+    store.counts.store(true, Relaxed);
+    let wire = core.connect(1).await;
+    let (frames, end) = soon("the session", talk(wire, script)).await;
     let calls = store.calls.load(Relaxed);
     let stored = stored(&store.inner).await;
-    drop((store, hub));
+    let relay = core.end(Ending::Stop).await;
+    drop(store);
     finish(writer).await;
     soon("the relay", relay).await.unwrap();
     Run {
@@ -205,6 +215,22 @@ async fn play_with(
         end,
         stored,
         calls,
+    }
+}
+
+/// Says everything and hears everything: every text frame, as JSON, and the end.
+async fn talk(mut wire: Wire, script: &[&str]) -> (Vec<Value>, End) {
+    for text in script {
+        wire.events.send(Event::Text((*text).into())).unwrap();
+    }
+    // That was all.
+    wire.events = tokio::sync::mpsc::unbounded_channel().0;
+    let mut frames = Vec::new();
+    loop {
+        match wire.next_bytes().await {
+            Ok(bytes) => frames.push(serde_json::from_str(&payload(&bytes)).unwrap()),
+            Err(end) => return (frames, end),
+        }
     }
 }
 
@@ -222,55 +248,25 @@ fn options(folder: &std::path::Path) -> Options {
     }
 }
 
-fn policy() -> Policy {
-    let none = Rate {
-        per_second: 0.0,
-        burst: 0.0,
-    };
-    Policy {
-        open_rooms: true,
-        rooms_max: 100,
-        rooms_per_connection: 10,
-        sends: none,
-        new_rooms: none,
-        history_bytes: 1 << 19,
-        resume_max: 1000,
-        page_bytes: 1 << 17,
-        limits: LimitsInForce {
-            content_bytes: 1 << 14,
-            frame_bytes: 1 << 16,
-            history_limit: 500,
-            history_bytes: 1 << 19,
-            rooms_per_connection: 10,
-            resume_limit: 1000,
-            rate_per_second: 0,
-        },
-    }
-}
+/// No limit is reached.
+const SIZES: Sizes = Sizes {
+    resume_max: 1000,
+    outbox_bytes: 1 << 20,
+    page_bytes: 1 << 17,
+    history_bytes: 1 << 19,
+    rooms_max: 100,
+    in_flight: 8,
+    token_seconds: 3600,
+};
 
-fn shared(chat: Chat) -> Shared {
-    Shared {
-        chat: Arc::new(chat),
-        tokens: Arc::new(Tokens::new(SECRET, "JWT_SECRET")),
-        limits: Limits {
-            content_bytes: 1 << 14,
-            history_default: 50,
-            history_max: 500,
-            history_bytes: 1 << 19,
-            resume_rooms: 10,
-        },
-        clock: Clock::default(),
-        timing: Timing {
-            hold: Duration::from_secs(1),
-            ping: Duration::from_secs(3600),
-            silence: Duration::from_secs(7200),
-            in_flight: 8,
-            retry: Duration::from_millis(1),
-            slowest_reader: 4096,
-        },
-        stop: CancellationToken::new(),
-    }
-}
+/// Nothing happens by itself, but for what failed, which is tried again at once.
+const TIMES: Timing = Timing {
+    ping: Duration::from_secs(3600),
+    silence: Duration::from_secs(7200),
+    in_flight: SIZES.in_flight,
+    retry: Duration::from_millis(1),
+    ..TIMING
+};
 
 fn user(id: i64) -> UserId {
     UserId::new(id).unwrap()
@@ -282,24 +278,6 @@ fn name(id: i64) -> Username {
 
 async fn finish(writer: WriterHandle) {
     tokio::task::spawn_blocking(|| writer.stop()).await.unwrap();
-}
-
-/// Every text frame in the outbox, as JSON.
-async fn frames(outbox: &Outbox) -> Vec<Value> {
-    let mut batch = VecDeque::new();
-    while soon("the outbox", outbox.take(&mut batch, 64))
-        .await
-        .is_none()
-    {}
-    let payload = |bytes: &[u8]| match bytes[1] {
-        126 => bytes[4..].to_vec(),
-        127 => bytes[10..].to_vec(),
-        _ => bytes[2..].to_vec(),
-    };
-    batch
-        .iter()
-        .map(|item| serde_json::from_slice(&payload(item.frame.as_bytes())).unwrap())
-        .collect()
 }
 
 /// The contents of everything that is stored.

@@ -339,6 +339,31 @@ async fn a_busy_log_is_asked_again_after_a_while_and_not_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_who_falls_behind_is_noted_at_once_and_once() {
+    let mut world = MemoryWorld::new(1).await;
+    let (mut ann, mut bob) = (world.connect(1).await, world.connect(2).await);
+    let content = "x".repeat(1000);
+    let dm = format!(r#"{{"type":"dm","to":1,"content":"{content}","ref":1}}"#);
+    say(&mut ann, PING).await;
+    say(&mut bob, &dm).await;
+    assert_eq!(heard(&mut ann), ["pong", "dm"]);
+    // While this waits for her there is no room for a page of the log.
+    say(&mut ann, r#"{"type":"dm_history","with":2}"#).await;
+    say(&mut bob, &dm).await;
+    assert_eq!(world.fell_behind(), 0);
+    for _ in 0..2 {
+        say(&mut bob, &dm).await;
+        assert_eq!(world.fell_behind(), 1);
+    }
+    assert_eq!(heard(&mut ann), ["dm_history"]);
+    for _ in 0..3 {
+        quiet().await;
+        assert_eq!(heard(&mut ann), ["dm"], "a page of the log");
+    }
+    assert_eq!(world.fell_behind(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_needs_no_timer() {
     let mut world = MemoryWorld::new(1).await;
     let mut ann = world.connect(1).await;

@@ -6,6 +6,7 @@
 pub mod accounts;
 mod hashing;
 mod limits;
+mod listing;
 mod remembered;
 mod resume;
 mod rooms;

@@ -3,7 +3,7 @@
 use super::Chat;
 use crate::{
     hub::Presence,
-    protocol::{Cursor, ErrorCode, Reject, Reply, RoomName, UserId, Window},
+    protocol::{Cursor, ErrorCode, Message, Reject, Reply, RoomName, UserId, Window},
     seeded::{self, Bug},
     store::Scope,
 };
@@ -55,16 +55,23 @@ impl Chat {
         position: Cursor,
     ) -> Result<(Cursor, i64), Reject> {
         let before = Cursor::new(position.get() + 1).unwrap_or(Cursor::END);
+        let last = self.last_message(room, before).await?;
+        Ok(last.map_or((Cursor::START, 0), |last| (last.id.into(), last.seq)))
+    }
+
+    /// The newest message of the room before `before`.
+    pub(super) async fn last_message(
+        &self,
+        room: &RoomName,
+        before: Cursor,
+    ) -> Result<Option<Message>, Reject> {
         let window = Window::Before { before, limit: 1 };
         let page = self
             .store
             .read(Scope::Room(room.clone()), window, usize::MAX)
             .await;
         let page = page.map_err(|error| self.failure(error))?;
-        Ok(page
-            .messages
-            .last()
-            .map_or((Cursor::START, 0), |last| (last.id.into(), last.seq)))
+        Ok(page.messages.into_iter().next_back())
     }
 
     /// Makes sure that the room exists, making it if that is allowed.
@@ -78,18 +85,18 @@ impl Chat {
             .await
             .map_err(|error| self.failure(error))?
         {
+            if !self.policy.open_rooms {
+                let message =
+                    "there is no such room, and this server makes none on demand (--rooms listed)";
+                return Err(Reject::new(ErrorCode::RoomNotFound, message).on("room"));
+            }
             self.make_room(user, room).await?;
         }
         self.rooms.insert(room.clone(), ());
         Ok(())
     }
 
-    async fn make_room(&self, user: UserId, room: &RoomName) -> Result<(), Reject> {
-        if !self.policy.open_rooms {
-            let message =
-                "there is no such room, and this server makes none on demand (--rooms listed)";
-            return Err(Reject::new(ErrorCode::RoomNotFound, message).on("room"));
-        }
+    pub(super) async fn make_room(&self, user: UserId, room: &RoomName) -> Result<(), Reject> {
         self.new_rooms.take(user).map_err(|wait_ms| {
             Reject::rate_limited(
                 "too many new rooms in a short time: wait, then try again",

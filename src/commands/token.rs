@@ -1,11 +1,13 @@
 //! `chat-server token`: a token to try with, or an explanation of one.
 
+use std::io::{self, Read as _};
+
 use clap::Args;
 use jiff::{Span, SpanRelativeTo, Unit};
 
 use super::Surroundings;
 use crate::{
-    auth::{Tokens, explain},
+    auth::{TOKEN_MAX_BYTES, Tokens, explain},
     config::{StartupError, StorageArgs},
     protocol::{MAX_ID, Timestamp, UserId, Username},
     server::kept_tokens,
@@ -30,8 +32,9 @@ pub struct TokenArgs {
     /// How long it lasts: 90s, 15m, 1h, 30d
     #[arg(long, default_value = "1h", value_name = "TIME", value_parser = seconds)]
     ttl: i64,
-    /// Explain this token: what it says, what is wrong with it, how to mend it
-    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["username", "role", "ttl"])]
+    /// Explain this token: what it says, what is wrong with it, how to mend it; without TOKEN, or with -, the one on
+    /// standard input, which stays out of the shell's history
+    #[arg(long, value_name = "TOKEN", num_args = 0..=1, default_missing_value = "-", allow_hyphen_values = true, conflicts_with_all = ["username", "role", "ttl"])]
     check: Option<String>,
 }
 
@@ -39,7 +42,8 @@ pub(super) fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<u8, St
     let tokens = tokens(&args.storage, surroundings.jwt_secret)?;
     let now = Timestamp::now().unix_ms() / 1000;
     if let Some(token) = &args.check {
-        let token = token.trim();
+        let read = (token == "-").then(standard_input).transpose()?;
+        let token = read.as_ref().unwrap_or(token).trim();
         let (report, verdict) =
             explain(&tokens, token.strip_prefix("Bearer ").unwrap_or(token), now);
         print!("{report}");
@@ -60,6 +64,19 @@ pub(super) fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<u8, St
         token.map_err(|error| StartupError::Usage(error.to_string()))?
     );
     Ok(0)
+}
+
+/// What stands on standard input, up to somewhat more than a token may have.
+fn standard_input() -> Result<String, StartupError> {
+    let mut bytes = Vec::new();
+    let most = 2 * TOKEN_MAX_BYTES as u64;
+    let read = io::stdin().lock().take(most).read_to_end(&mut bytes);
+    read.map_err(|error| StartupError::System {
+        what: "the token cannot be read from standard input",
+        source: error,
+    })?;
+    // What is not UTF-8 is no token, and is judged as it stands.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The key that the server would use with the same flags and environment.

@@ -61,7 +61,7 @@ fn serve(name: &str, headers: &HeaderMap) -> Response {
     // Hexadecimal and a media type: both are always header values.
     if let (Ok(etag), Ok(kind)) = (
         HeaderValue::from_str(&etag),
-        HeaderValue::from_str(&media_type(file.metadata.mimetype())),
+        HeaderValue::from_str(&media_type(name, file.metadata.mimetype())),
     ) {
         headers.insert(header::ETAG, etag);
         headers.insert(header::CONTENT_TYPE, kind);
@@ -79,8 +79,11 @@ fn serve(name: &str, headers: &HeaderMap) -> Response {
     response
 }
 
-fn media_type(kind: &str) -> String {
-    if kind.starts_with("text/") {
+fn media_type(name: &str, kind: &str) -> String {
+    if name.ends_with(".ts") {
+        // The types of the client library; the table of endings takes them for films.
+        "application/typescript; charset=utf-8".to_owned()
+    } else if kind.starts_with("text/") {
         format!("{kind}; charset=utf-8")
     } else {
         kind.to_owned()

@@ -1,18 +1,16 @@
-//! What a supervisor asks: is it alive, can it store, what has it counted.
+//! What a supervisor asks: is it alive, can it store.
 
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::State,
-    http::{HeaderMap, header},
     response::{IntoResponse as _, Response},
 };
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{App, Peer, error, token};
-use crate::protocol::{ErrorCode, Reject};
+use super::{App, error};
 
 /// The process answers.
 #[derive(Serialize, JsonSchema)]
@@ -56,26 +54,4 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
         )
             .into_response(),
     }
-}
-
-/// `GET /metrics`: for this machine, and for admins. What came through a proxy, or through a name that only leads here,
-/// does not count as this machine.
-pub(super) async fn metrics(
-    State(app): State<Arc<App>>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-) -> Response {
-    if !peer.address.ip().to_canonical().is_loopback() || !app.origins.is_local(&headers) {
-        match token::identify(&app, token::of_header(&headers)).await {
-            Ok(identity) if identity.role == "admin" => {}
-            Ok(_) => {
-                let message =
-                    "metrics are for the server's own machine and for tokens with role admin";
-                return error::answer(&app, &Reject::new(ErrorCode::Forbidden, message));
-            }
-            Err(reject) => return error::refused_handshake(&app, &reject),
-        }
-    }
-    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], app.metrics.render()).into_response()
 }

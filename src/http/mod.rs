@@ -8,7 +8,9 @@ mod assets;
 mod describe;
 mod error;
 mod health;
+mod operator;
 mod origin;
+mod stats;
 mod token;
 mod ws;
 
@@ -20,7 +22,7 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{any, get, post},
+    routing::{any, get},
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,6 +39,7 @@ use crate::{
     metrics::Metrics,
     protocol::Reject,
     session,
+    stats::Stats,
 };
 
 /// Everything that a request may need.
@@ -60,6 +63,8 @@ pub struct App {
     pub socket_limits: SocketLimits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is told about all this.
+    pub stats: Arc<Stats>,
     /// Every task that a connection runs in, so that a stop can wait for them.
     pub tasks: TaskTracker,
     /// Longest request body, in bytes.
@@ -84,13 +89,8 @@ pub fn router(app: Arc<App>) -> Router {
     let described = Descriptions::new(&app.sessions.limits, app.body_bytes);
     let openapi = describe::encoded(&described.openapi);
     let asyncapi = describe::encoded(&described.asyncapi);
-    let api = Router::new()
-        .route("/auth/register", post(api::register))
-        .route("/auth/login", post(api::login))
-        .route("/auth/guest", post(api::guest))
-        .route("/auth/refresh", post(api::refresh))
-        .route("/auth/me", get(api::me))
-        .route("/chat/messages", post(api::send_message))
+    let api = api::router()
+        .route("/stats", get(stats::report))
         .route("/openapi.json", get(async || describe::answer(openapi)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
@@ -106,7 +106,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ws/chat", any(ws::socket))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(stats::metrics))
         .merge(asyncapi)
         .nest("/api/v1", api)
         .fallback(assets::file)

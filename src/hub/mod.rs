@@ -3,6 +3,7 @@
 //! Plain maps under one plain mutex, which is never held across an `.await`. Lock order: the hub's, then one outbox's.
 //! The hub does not know what a frame says, where it was stored, or what time it is; only the relay publishes to it.
 
+mod load;
 mod outbox;
 mod queue;
 
@@ -15,6 +16,7 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
+pub use load::Load;
 pub use outbox::{End, News, Outbox};
 pub use queue::{Pushed, Queue, Queued, shrink_after_burst};
 
@@ -26,6 +28,14 @@ use crate::{
 };
 
 type Readers = HashMap<Origin, Arc<Outbox>>;
+
+/// Who receives a room.
+#[derive(Debug, Default)]
+struct Room {
+    readers: Readers,
+    /// How many of them belong to each user.
+    members: HashMap<UserId, usize>,
+}
 
 /// All connections of this process.
 #[derive(Debug)]
@@ -41,7 +51,7 @@ pub struct Hub {
 struct Inner {
     next_connection: u64,
     users: HashMap<UserId, Readers>,
-    rooms: HashMap<RoomName, Readers>,
+    rooms: HashMap<RoomName, Room>,
     /// Everything up to here has been published; what is published next has a larger id.
     floor: Cursor,
 }
@@ -123,7 +133,9 @@ impl Hub {
             }
         };
         match audience {
-            Audience::Room(room) => deliver(inner.rooms.get(room), None),
+            Audience::Room(room) => {
+                deliver(inner.rooms.get(room).map(|room| &room.readers), None);
+            }
             Audience::Dm { from, to, except } => {
                 deliver(inner.users.get(&to), except);
                 if from != to {
@@ -145,6 +157,25 @@ impl Hub {
     /// The position after everything that was published.
     pub fn floor(&self) -> Cursor {
         self.lock().floor
+    }
+
+    /// How many users have joined each of `rooms`.
+    pub fn member_counts<'a>(&self, rooms: impl Iterator<Item = &'a RoomName>) -> Vec<usize> {
+        let inner = self.lock();
+        rooms
+            .map(|room| inner.rooms.get(room).map_or(0, |room| room.members.len()))
+            .collect()
+    }
+
+    /// Which of `users` have a connection.
+    pub fn are_online(&self, users: impl Iterator<Item = UserId>) -> Vec<bool> {
+        let inner = self.lock();
+        users.map(|user| inner.users.contains_key(&user)).collect()
+    }
+
+    /// Everybody who has a connection, in no order.
+    pub fn online(&self) -> Vec<UserId> {
+        self.lock().users.keys().copied().collect()
     }
 
     /// Resolves once everything up to `id` has been queued to everybody who should have it.
@@ -209,7 +240,13 @@ impl Presence {
     /// Receives the room from now on: everything after the returned position comes live, everything up to it is stored.
     pub fn join(&mut self, room: &RoomName) -> Cursor {
         let mut inner = self.hub.lock();
-        enter(&mut inner, &mut self.rooms, room, self.id, &self.outbox);
+        enter(
+            &mut inner,
+            &mut self.rooms,
+            room,
+            (self.id, self.user),
+            &self.outbox,
+        );
         inner.floor
     }
 
@@ -219,7 +256,13 @@ impl Presence {
         let mut inner = self.hub.lock();
         let sent = self.outbox.leave_to_log();
         for room in rooms {
-            enter(&mut inner, &mut self.rooms, room, self.id, &self.outbox);
+            enter(
+                &mut inner,
+                &mut self.rooms,
+                room,
+                (self.id, self.user),
+                &self.outbox,
+            );
         }
         (inner.floor, sent)
     }
@@ -245,7 +288,7 @@ impl Presence {
     /// Receives the room no more.
     pub fn leave(&mut self, room: &RoomName) {
         if self.rooms.remove(room).is_some() {
-            remove(&mut self.hub.lock().rooms, room.clone(), self.id);
+            exit(&mut self.hub.lock(), room.clone(), (self.id, self.user));
         }
     }
 }
@@ -253,34 +296,47 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         let mut inner = self.hub.lock();
-        remove(&mut inner.users, self.user, self.id);
+        if let Entry::Occupied(mut readers) = inner.users.entry(self.user) {
+            readers.get_mut().remove(&self.id);
+            if readers.get().is_empty() {
+                readers.remove();
+            }
+        }
         for (room, _) in self.rooms.drain() {
-            remove(&mut inner.rooms, room, self.id);
+            exit(&mut inner, room, (self.id, self.user));
         }
     }
 }
 
-/// Adds the connection to the room from the floor on, unless it is in already.
+/// Adds the user's connection to the room from the floor on, unless it is in already.
 fn enter(
     inner: &mut Inner,
     rooms: &mut HashMap<RoomName, Cursor>,
     room: &RoomName,
-    connection: Origin,
+    (connection, user): (Origin, UserId),
     outbox: &Arc<Outbox>,
 ) {
     if !rooms.contains_key(room) {
         rooms.insert(room.clone(), inner.floor);
-        let readers = inner.rooms.entry(room.clone()).or_default();
-        readers.insert(connection, outbox.clone());
+        let entered = inner.rooms.entry(room.clone()).or_default();
+        entered.readers.insert(connection, outbox.clone());
+        *entered.members.entry(user).or_default() += 1;
     }
 }
 
-/// Takes the connection out and forgets a key that nobody is left under.
-fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Readers>, key: K, connection: Origin) {
-    if let Entry::Occupied(mut entry) = map.entry(key) {
-        entry.get_mut().remove(&connection);
-        if entry.get().is_empty() {
-            entry.remove();
+/// Takes the user's connection out of the room and forgets a room that nobody is left in.
+fn exit(inner: &mut Inner, room: RoomName, (connection, user): (Origin, UserId)) {
+    let Entry::Occupied(mut left) = inner.rooms.entry(room) else {
+        return;
+    };
+    left.get_mut().readers.remove(&connection);
+    if let Entry::Occupied(mut connections) = left.get_mut().members.entry(user) {
+        *connections.get_mut() -= 1;
+        if *connections.get() == 0 {
+            connections.remove();
         }
+    }
+    if left.get().readers.is_empty() {
+        left.remove();
     }
 }

@@ -57,6 +57,8 @@ pub enum End {
 pub enum News {
     /// The end has come, whoever decided it.
     Ended(End),
+    /// The reader was too slow for what is live. Said once for each time, at once, whatever is waited for.
+    FellBehind,
     /// There is room again for replies.
     Room,
     /// The reader is behind, and there is room for a page of the log.
@@ -126,9 +128,10 @@ impl Outbox {
         self.lock().queue.rewind(position, floor, missed);
     }
 
-    /// Whether the reader was too slow for what is live since this was last asked.
-    pub fn fell_behind(&self) -> bool {
-        self.lock().queue.fell_behind()
+    /// What waits or was taken and not yet written, in bytes, and whether the reader is live.
+    pub(super) fn load(&self) -> (usize, bool) {
+        let state = self.lock();
+        (state.queue.bytes(), state.queue.is_live())
     }
 
     /// Begins to read a page of the log, which must begin after the returned position and be finished or abandoned. `None`
@@ -206,32 +209,37 @@ impl Outbox {
         self.room(&self.lock().queue).0
     }
 
-    /// Resolves once the end has come; or, when `room` or `behind` is waited for, with that.
+    /// Resolves once the end has come or the reader has fallen behind; or, when `room` or `behind` is waited for, with that.
+    /// For one session only.
     pub async fn news(&self, room: bool, behind: bool) -> News {
+        self.until(|state| {
+            let (for_replies, for_pages) = self.room(&state.queue);
+            match state.end {
+                Some(end) => Some(News::Ended(end)),
+                None if state.queue.fell_behind() => Some(News::FellBehind),
+                None if room && for_replies => Some(News::Room),
+                None if behind && for_pages && !state.queue.is_live() => Some(News::Behind),
+                None => None,
+            }
+        })
+        .await
+    }
+
+    /// Resolves once the end has come, whoever decided it. Takes no news from anybody.
+    pub async fn ended(&self) -> End {
+        self.until(|state| state.end).await
+    }
+
+    /// Resolves with what `look` finds, as soon as it finds something.
+    async fn until<T>(&self, look: impl Fn(&mut State) -> Option<T>) -> T {
         loop {
             let mut changed = std::pin::pin!(self.news.notified());
             // In line before looking, so that a change in between is not missed.
             changed.as_mut().enable();
-            {
-                let state = self.lock();
-                let (for_replies, for_pages) = self.room(&state.queue);
-                match state.end {
-                    Some(end) => return News::Ended(end),
-                    None if room && for_replies => return News::Room,
-                    None if behind && for_pages && !state.queue.is_live() => return News::Behind,
-                    None => {}
-                }
+            if let Some(found) = look(&mut self.lock()) {
+                return found;
             }
             changed.await;
-        }
-    }
-
-    /// Resolves once the end has come, whoever decided it.
-    pub async fn ended(&self) -> End {
-        loop {
-            if let News::Ended(end) = self.news(false, false).await {
-                return end;
-            }
         }
     }
 
@@ -340,15 +348,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_news_hears_that_the_reader_fell_behind() {
+    async fn whoever_waits_for_news_hears_once_and_at_once_that_the_reader_fell_behind() {
         let outbox = live();
         outbox.push(id(1), frame(60));
+        assert_eq!(taken(&outbox).await, [60]);
+        let (news, ended) = (outbox.news(false, false), outbox.ended());
+        tokio::pin!(news, ended);
+        assert!(futures_util::poll!(&mut news).is_pending());
+        assert!(futures_util::poll!(&mut ended).is_pending());
+        assert!(!outbox.push(id(2), frame(60)));
+        assert!(futures_util::poll!(&mut ended).is_pending());
+        assert_eq!(news.await, News::FellBehind);
         let news = outbox.news(false, true);
         tokio::pin!(news);
-        assert!(futures_util::poll!(&mut news).is_pending());
-        assert!(!outbox.push(id(2), frame(60)));
+        assert!(
+            futures_util::poll!(&mut news).is_pending(),
+            "no room for a page"
+        );
+        outbox.written(60);
         assert_eq!(news.await, News::Behind);
-        assert!(outbox.fell_behind() && !outbox.fell_behind());
     }
 
     #[tokio::test]

@@ -40,10 +40,7 @@ impl<'a, const N: usize> Fields<'a, N> {
     pub(super) fn refuse_duplicates(&self) -> Result<(), Reject> {
         match self.duplicate {
             None => Ok(()),
-            Some(name) => Err(Reject::invalid(
-                name,
-                format!("{name} is given twice: send it once"),
-            )),
+            Some(name) => Err(given_twice(name)),
         }
     }
 
@@ -111,16 +108,7 @@ impl<'a, const N: usize> Fields<'a, N> {
             .parse::<i64>()
             .ok()
             .filter(|number| range.contains(number));
-        number.map(Some).ok_or_else(|| {
-            Reject::invalid(
-                name,
-                format!(
-                    "{name} must be an integer from {} to {}",
-                    range.start(),
-                    range.end()
-                ),
-            )
-        })
+        number.map(Some).ok_or_else(|| out_of_range(name, &range))
     }
 
     /// Whether the field is there and not null.
@@ -137,6 +125,20 @@ impl<'a, const N: usize> Fields<'a, N> {
 /// The error for a field that must be there.
 pub(super) fn missing(name: &'static str) -> Reject {
     Reject::invalid(name, format!("{name} is missing"))
+}
+
+/// The error for a field that came more than once.
+pub(super) fn given_twice(name: &'static str) -> Reject {
+    Reject::invalid(name, format!("{name} is given twice: send it once"))
+}
+
+/// The error for what is no integer in `range`.
+pub(super) fn out_of_range(name: &'static str, range: &std::ops::RangeInclusive<i64>) -> Reject {
+    let (least, most) = (range.start(), range.end());
+    Reject::invalid(
+        name,
+        format!("{name} must be an integer from {least} to {most}"),
+    )
 }
 
 #[derive(Deserialize)]

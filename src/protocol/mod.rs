@@ -7,6 +7,7 @@
 mod encode;
 mod error;
 mod json;
+mod listing;
 mod reply;
 mod request;
 pub mod schema;
@@ -14,6 +15,7 @@ mod value;
 
 pub use encode::{error_body, live_frame};
 pub use error::{CloseCode, ErrorCode, Reject};
+pub use listing::{Conversation, Listing, NewRoom, Person, Query, RoomEntry};
 pub use reply::{Ack, History, Incomplete, LimitsInForce, Reply, Resumed, Sent, Welcome};
 pub use request::{Credentials, Incoming, Request, ResumeRequest, SendRequest};
 pub use value::{

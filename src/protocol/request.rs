@@ -202,7 +202,12 @@ pub(super) const TYPES: &str =
 
 fn room(fields: &Frame<'_>) -> Result<RoomName, Reject> {
     let name = fields.text("room")?.ok_or_else(|| missing("room"))?;
-    RoomName::new(&name).map_err(|fault| Reject::invalid("room", format!("room {fault}")))
+    room_of("room", &name)
+}
+
+/// The room that the field or parameter `field` names.
+pub(super) fn room_of(field: &'static str, name: &str) -> Result<RoomName, Reject> {
+    RoomName::new(name).map_err(|fault| Reject::invalid(field, format!("{field} {fault}")))
 }
 
 fn user(fields: &Frame<'_>, name: &'static str) -> Result<UserId, Reject> {
@@ -257,29 +262,36 @@ fn send(fields: &Frame<'_>, place: Place, limits: &Limits) -> Result<SendRequest
     })
 }
 
+/// More than the server gives is no fault: it is clamped.
+pub(super) const LIMIT_RANGE: std::ops::RangeInclusive<i64> = 1..=i64::MAX;
+
 fn window(fields: &Frame<'_>, limits: &Limits) -> Result<Window, Reject> {
-    Window::checked(
-        fields.integer("limit", 1..=i64::MAX)?,
-        fields.integer("before", 1..=MAX_ID)?,
-        fields.integer("after", 0..=MAX_ID)?,
-        limits,
-    )
+    Window::read(|name, range| fields.integer(name, range), limits)
+}
+
+impl Limits {
+    /// How many entries somebody gets who asked for so many.
+    pub(super) fn clamped(&self, asked: Option<i64>) -> u32 {
+        let within = |asked| {
+            u32::try_from(asked)
+                .unwrap_or(u32::MAX)
+                .min(self.history_max)
+        };
+        asked.map_or(self.history_default, within)
+    }
 }
 
 impl Window {
-    /// The window that `limit`, `before` and `after` ask for, each already in its own range.
-    pub fn checked(
-        limit: Option<i64>,
-        before: Option<i64>,
-        after: Option<i64>,
+    /// The window that `limit`, `before` and `after` ask for, each found by `integer`.
+    pub(super) fn read(
+        integer: impl Fn(&'static str, std::ops::RangeInclusive<i64>) -> Result<Option<i64>, Reject>,
         limits: &Limits,
     ) -> Result<Self, Reject> {
-        let limit = match limit {
-            None => limits.history_default,
-            Some(asked) => u32::try_from(asked)
-                .unwrap_or(u32::MAX)
-                .min(limits.history_max),
-        };
+        let limit = limits.clamped(integer("limit", LIMIT_RANGE)?);
+        let (before, after) = (
+            integer("before", 1..=MAX_ID)?,
+            integer("after", 0..=MAX_ID)?,
+        );
         match (before.and_then(Cursor::new), after.and_then(Cursor::new)) {
             (Some(_), Some(_)) => Err(Reject::invalid(
                 "before",

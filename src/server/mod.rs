@@ -76,6 +76,7 @@ impl Server {
             tasks.clone(),
         )
         .map_err(system("the threads that hash passwords cannot be started"))?;
+        tasks.spawn(app.stats.clone().sample_until(stop.clone()));
         let door = Door::new(
             http::router(Arc::new(app)),
             &config.limits,

@@ -1,6 +1,6 @@
 //! From what was set to what each part takes.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -19,9 +19,10 @@ use crate::{
     metrics::Metrics,
     protocol::{Limits, LimitsInForce},
     session::{Shared, Timing},
+    stats::{Facts, Stats, Storage},
     store::{
         Store,
-        sqlite::{Mode, Options},
+        sqlite::{self, Mode, Options, companion},
     },
 };
 
@@ -52,6 +53,8 @@ pub(super) fn app(
     let accounts = (config.mode() == Mode::Standalone)
         .then(|| Accounts::new(store.clone(), tokens.clone(), account_policy(config)))
         .transpose()?;
+    let facts = facts(config, &*store);
+    let stats = Stats::new(metrics.clone(), hub.clone(), config.clock.clone(), facts);
     let chat = Arc::new(Chat::new(
         store,
         hub.clone(),
@@ -94,6 +97,7 @@ pub(super) fn app(
             linger: Duration::from_secs(limits.linger_seconds),
         },
         metrics,
+        stats: Arc::new(stats),
         tasks,
         body_bytes: limits.frame_bytes as usize,
         request_timeout: Duration::from_secs(limits.request_seconds),
@@ -128,15 +132,39 @@ fn policy(config: &Config) -> Policy {
         history_bytes: limits.history_bytes as usize,
         resume_max: limits.resume_max,
         page_bytes: limits.outbox_bytes as usize / 8,
-        limits: LimitsInForce {
-            content_bytes: limits.content_bytes as usize,
-            frame_bytes: limits.frame_bytes as usize,
-            history_limit: limits.history_max,
-            history_bytes: limits.history_bytes as usize,
-            rooms_per_connection: limits.rooms_per_connection as usize,
-            resume_limit: limits.resume_max,
-            rate_per_second: limits.rate_limit,
-        },
+        limits: limits_in_force(config),
+    }
+}
+
+fn limits_in_force(config: &Config) -> LimitsInForce {
+    let limits = &config.limits;
+    LimitsInForce {
+        content_bytes: limits.content_bytes as usize,
+        frame_bytes: limits.frame_bytes as usize,
+        history_limit: limits.history_max,
+        history_bytes: limits.history_bytes as usize,
+        rooms_per_connection: limits.rooms_per_connection as usize,
+        resume_limit: limits.resume_max,
+        rate_per_second: limits.rate_limit,
+    }
+}
+
+fn facts(config: &Config, store: &dyn Store) -> Facts {
+    // As SQLite does, which names the log after the file that a link leads to.
+    let database = config.database.canonicalize();
+    let database = database.unwrap_or_else(|_| config.database.clone());
+    let wal = companion(&database, "wal");
+    // A file that cannot be asked has no size that could be told.
+    let bytes = |path: &Path| path.metadata().map_or(0, |file| file.len());
+    Facts {
+        sqlite: sqlite::version(),
+        mode: config.mode().as_str(),
+        epoch: store.epoch().to_owned(),
+        limits: limits_in_force(config),
+        storage: Box::new(move || Storage {
+            bytes: bytes(&database),
+            wal_bytes: bytes(&wal),
+        }),
     }
 }
 

@@ -26,9 +26,6 @@ impl Session {
 
     /// Queues one page of what this reader has missed; after the last one the reader is live.
     pub(super) async fn catch_up(&mut self) -> Result<(), End> {
-        if self.outbox.fell_behind() {
-            self.shared.chat.note_slow(self.identity.user);
-        }
         let Some(after) = self.outbox.begin_page() else {
             self.replay_until = None;
             return Ok(());

@@ -151,6 +151,10 @@ impl Session {
                 // Nobody is left to read an answer.
                 Wake::Event(None) => return End::Finish,
                 Wake::News(News::Ended(end)) => return end,
+                Wake::News(News::FellBehind) => {
+                    shared.chat.note_slow(self.identity.user);
+                    Ok(())
+                }
                 Wake::News(News::Room) => self.alive(),
                 Wake::News(News::Behind) => Box::pin(self.catch_up()).await,
                 Wake::Stored(result) => self.conclude(result),

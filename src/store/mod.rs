@@ -14,7 +14,7 @@ pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
 use tokio::sync::oneshot;
 
 use crate::protocol::{
-    Ack, Content, Cursor, Message, Nonce, Place, RoomName, UserId, Username, Window,
+    Ack, Content, Cursor, Listing, Message, Nonce, Place, RoomName, UserId, Username, Window,
 };
 
 /// A boxed future: what an async method of a trait object returns.
@@ -75,6 +75,28 @@ pub trait Directory: Send + Sync {
 
     /// Makes the room unless it exists; `Ok(false)` when there are `max_rooms` already and it is none of them.
     fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>>;
+
+    /// Rooms whose names come after `after` (all, without it), by name, each with its newest message; it ends before the
+    /// encoded messages exceed `max_bytes`, but not before the first.
+    fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<StoredRoom>, StoreError>>;
+
+    /// Users whose ids lie after `after`, by id.
+    fn users(&self, after: i64, limit: u32) -> Answer<'_, Result<Listing<User>, StoreError>>;
+
+    /// Those with whom `user` exchanged DMs, and the newest one of each pair, of those whose newest lies before `before`:
+    /// newest first, ended by `max_bytes` like [`rooms`](Directory::rooms).
+    fn conversations(
+        &self,
+        user: UserId,
+        before: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<(User, Message)>, StoreError>>;
 
     /// The built-in account that bears this name, in any case of letters.
     fn account(&self, name: Username) -> Answer<'_, Result<Option<Account>, StoreError>>;
@@ -157,6 +179,15 @@ pub struct Page {
     pub messages: Vec<Message>,
     /// There is more in the direction that was read.
     pub has_more: bool,
+}
+
+/// A room and what was said last in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRoom {
+    /// Its name.
+    pub name: RoomName,
+    /// Its newest message.
+    pub last: Option<Message>,
 }
 
 /// Somebody who was seen.

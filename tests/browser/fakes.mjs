@@ -76,3 +76,20 @@ export function record(chat, type) {
   chat.on(type, (data) => seen.push(data));
   return seen;
 }
+
+/** A token as the server makes them, except that nothing is signed. */
+export function jwt(claims) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  return `${part({ alg: 'HS256' })}.${part(claims)}.signature`;
+}
+
+/** What `sessionStorage` is, in memory. `entries` is what a copy of the tab would get. */
+export function memory(entries = []) {
+  const items = new Map(entries);
+  return {
+    items,
+    getItem: (key) => items.get(key) ?? null,
+    setItem: (key, value) => { items.set(key, value); },
+    removeItem: (key) => { items.delete(key); },
+  };
+}

@@ -23,6 +23,7 @@ const PATIENCE_MS = 20_000;
 export class Server {
   #folder;
   #flags = [];
+  #serving = []; // flags that only a server takes, and no other command
   #process;
   #killed = false;
   #said = '';
@@ -37,12 +38,13 @@ export class Server {
   }
 
   /** A server that trusts the tokens of another backend, and a secret to make some with. */
-  static async startIntegrated() {
+  static async startIntegrated(...flags) {
     const server = new Server();
     server.#folder = await mkdtemp(path.join(tmpdir(), 'chat-browser-'));
     const file = path.join(server.#folder, 'secret');
     await writeFile(file, 'a secret that is only used by these tests');
     server.#flags = ['--jwt-secret-file', file];
+    server.#serving = flags;
     await server.run();
     return server;
   }
@@ -57,7 +59,7 @@ export class Server {
 
   async run() {
     const database = path.join(this.#folder, 'chat.db');
-    this.#process = spawn(BINARY, ['--db', database, '--bind', this.address, ...this.#flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#process = spawn(BINARY, ['--db', database, '--bind', this.address, ...this.#flags, ...this.#serving], { stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.#process;
     process.once('exit', () => child.kill('SIGKILL')); // also when a test ends the process early
     this.#killed = false;

@@ -209,8 +209,8 @@ test('a bad token shows its claims and the reason of the server', async () => {
   const eve = await Person.arrive(browser, server);
   await eve.openTab('Paste a token');
   await eve.page.locator('#token-input').fill(token);
-  await eve.page.locator('#claims-list', { hasText: 'mallory' }).waitFor();
-  assert.match(await eve.page.locator('#claims-expiry').textContent(), /^expires in \d+ d/);
+  await eve.page.locator('#claims .claims-list', { hasText: 'mallory' }).waitFor();
+  assert.match(await eve.page.locator('#claims .claims-expiry').textContent(), /^expires in \d+ d/);
   await eve.page.getByRole('button', { name: 'Use this token' }).click();
   const reason = eve.page.locator('#token-form .problem:visible');
   await reason.waitFor();
@@ -398,11 +398,11 @@ test('at 390 px there is one pane at a time and no horizontal scroll', async () 
   await page.locator('#join-form').waitFor();
   assert.equal(await page.locator('#talk').isVisible(), false);
   await fits('conversations');
-  await page.getByRole('button', { name: 'Frames' }).click();
+  await page.getByRole('button', { name: 'Tools' }).click();
   await page.locator('#frames .frame').first().waitFor();
   await page.locator('#frames .frame summary').first().click();
-  await fits('frames');
-  await page.getByRole('button', { name: 'Close the frames' }).click();
+  await fits('tools');
+  await page.getByRole('button', { name: 'Close the tools' }).click();
   await ann.openConversation('general');
   await page.locator('#composer-text').waitFor();
   await ann.leave();

@@ -570,6 +570,8 @@ test('close code 4401 takes a fresh token once, and resumes with it', async () =
   last().open();
   assert.deepEqual(last().protocols, ['chat.v1', 'bearer.fresh']);
   assert.equal(last().request('resume').after, 3);
+  assert.deepEqual(contents(last()), [], 'whose token it is, only the server knows');
+  last().answer('hello', welcome({ lastId: 3 }));
   assert.deepEqual(contents(last()), ['kept']);
   const refused = record(chat, 'refused');
   last().end(4401, 'token expired');

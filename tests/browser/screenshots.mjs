@@ -66,11 +66,11 @@ async function photograph(colorScheme, size, viewport) {
   if (size === 'narrow') {
     await ann.page.locator('#back').click();
     await shoot(ann, 'list');
-    await ann.page.getByRole('button', { name: 'Frames' }).click();
+    await ann.page.getByRole('button', { name: 'Tools' }).click();
   }
   await ann.page.locator('#frames .frame summary').last().click();
   await shoot(ann, 'frames');
-  if (size === 'narrow') await ann.page.getByRole('button', { name: 'Close the frames' }).click();
+  if (size === 'narrow') await ann.page.getByRole('button', { name: 'Close the tools' }).click();
   await ann.page.locator('#dms .conversation').click();
   await ann.sees('And one thing that is not for the room.');
   await shoot(ann, 'dm');

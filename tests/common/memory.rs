@@ -4,6 +4,8 @@
 //! receipts come after the sync, as on disk. The writer is a task, so that one thread with a stopped clock runs all of
 //! it, and between any two of its steps others may have their turn: how many, a [`Tempo`] says, the same each time.
 
+mod listing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
@@ -12,12 +14,12 @@ use std::{
 use chat_server::{
     clock::Clock,
     protocol::{
-        Ack, Cursor, Message, MessageId, Nonce, Place, RoomName, Timestamp, UserId, Username,
-        Window,
+        Ack, Cursor, Listing, Message, MessageId, Nonce, Place, RoomName, Timestamp, UserId,
+        Username, Window,
     },
     store::{
         Account, Answer, AppendError, CommitFeed, Committed, Directory, FeedSender, Inbox,
-        Messages, NewAccount, NewMessage, Page, Receipt, Scope, StoreError, User, feed,
+        Messages, NewAccount, NewMessage, Page, Receipt, Scope, StoreError, StoredRoom, User, feed,
     },
 };
 use tokio::{
@@ -684,6 +686,29 @@ impl Directory for MemoryStore {
 
     fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
         Box::pin(self.ask(move |reply| Job::CreateRoom(room, max_rooms, reply)))
+    }
+
+    fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<StoredRoom>, StoreError>> {
+        Box::pin(self.look(move |state| state.list_rooms(after.as_ref(), limit, max_bytes)))
+    }
+
+    fn users(&self, after: i64, limit: u32) -> Answer<'_, Result<Listing<User>, StoreError>> {
+        Box::pin(self.look(move |state| state.list_users(after, limit)))
+    }
+
+    fn conversations(
+        &self,
+        user: UserId,
+        before: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<(User, Message)>, StoreError>> {
+        Box::pin(self.look(move |state| state.list_conversations(user, before, limit, max_bytes)))
     }
 
     fn account(&self, name: Username) -> Answer<'_, Result<Option<Account>, StoreError>> {

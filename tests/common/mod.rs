@@ -132,8 +132,13 @@ impl TestServer {
 
 /// A token signed with [`SECRET`].
 pub fn token(user: i64, name: &str, ttl_seconds: i64) -> String {
+    role_token(user, name, "user", ttl_seconds)
+}
+
+/// A token signed with [`SECRET`] of somebody with this role.
+pub fn role_token(user: i64, name: &str, role: &str, ttl_seconds: i64) -> String {
     let (user, name) = (UserId::new(user).unwrap(), Username::new(name).unwrap());
     Tokens::new(SECRET, "JWT_SECRET")
-        .sign(user, &name, "user", now(), ttl_seconds)
+        .sign(user, &name, role, now(), ttl_seconds)
         .unwrap()
 }

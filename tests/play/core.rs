@@ -186,8 +186,9 @@ impl Core {
         }
     }
 
-    /// Ends every session; in a crash none has a last word. The writer must still be at work, and is ended after this.
-    pub async fn end(mut self, ending: Ending) {
+    /// Ends every session; in a crash none has a last word. The writer must still be at work, and is ended after this; then
+    /// the relay that is returned ends by itself.
+    pub async fn end(mut self, ending: Ending) -> JoinHandle<()> {
         match ending {
             Ending::Stop => {
                 self.shared.stop.cancel();
@@ -201,6 +202,7 @@ impl Core {
                 }
             }
         }
+        self.relay
     }
 }
 
@@ -283,7 +285,8 @@ impl Link for Wire {
     }
 }
 
-fn payload(frame: &[u8]) -> String {
+/// The text in a frame of the server's.
+pub fn payload(frame: &[u8]) -> String {
     let start = match frame[1] {
         126 => 4,
         127 => 10,

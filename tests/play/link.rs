@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::oracle::trace::Row;
+use crate::{common::PATIENCE, oracle::trace::Row};
 
 /// What a connection can do.
 pub trait Link {
@@ -51,7 +51,7 @@ pub enum Fault {
     Uncertain(bool),
 }
 
-/// A server with its log, which a script can do anything to.
+/// A server with its log, which a script can do anything to. What not every level can do is nothing unless it says so.
 pub trait World {
     type Link: Link;
 
@@ -71,19 +71,25 @@ pub trait World {
     async fn back_up(&mut self);
 
     /// Whether this level can do that to its disk, and has.
-    fn fault(&mut self, fault: Fault) -> bool;
+    fn fault(&mut self, _: Fault) -> bool {
+        false
+    }
 
     /// Nothing is wrong with the disk any more.
-    fn mend(&mut self);
+    fn mend(&mut self) {}
 
-    /// Moves the wall clock.
-    fn shift_clock(&mut self, by: Duration, forward: bool);
+    /// Moves the wall clock, where it can be moved.
+    fn shift_clock(&mut self, _by: Duration, _forward: bool) {}
 
     /// Lets time go by, where it can be let.
-    async fn pass(&mut self, time: Duration);
+    async fn pass(&mut self, _: Duration) {}
 
-    /// Gives everybody else `turns` turns, where turns can be given.
-    async fn turns(&mut self, turns: u8);
+    /// Gives everybody else `turns` turns.
+    async fn turns(&mut self, turns: u8) {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
 
     /// Resolves once everything up to `id` has been queued to everybody who should have it.
     async fn relayed(&mut self, id: i64);
@@ -92,8 +98,12 @@ pub trait World {
     async fn log(&mut self) -> (String, Vec<Row>);
 
     /// Longer than anything takes.
-    fn patience(&self) -> Duration;
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
 
-    /// How often a reader fell behind, since the beginning.
-    fn fell_behind(&self) -> u64;
+    /// How often a reader fell behind, since the beginning, where it can be told.
+    fn fell_behind(&self) -> u64 {
+        0
+    }
 }

@@ -138,12 +138,6 @@ impl World for MemoryWorld {
         tokio::time::advance(time).await;
     }
 
-    async fn turns(&mut self, turns: u8) {
-        for _ in 0..turns {
-            tokio::task::yield_now().await;
-        }
-    }
-
     async fn relayed(&mut self, id: i64) {
         let hub = self.core().hub.clone();
         hub.relayed(Cursor::new(id).unwrap()).await;

@@ -16,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 use super::{
     core::SMALL,
     file::LogFile,
-    link::{Change, Ending, Fault, Heard, Link, World},
+    link::{Change, Ending, Heard, Link, World},
     script::DEVICES,
     sqlite::Shifted,
 };
@@ -139,22 +139,8 @@ impl World for ServerWorld {
         self.file.back_up();
     }
 
-    fn fault(&mut self, _: Fault) -> bool {
-        false
-    }
-
-    fn mend(&mut self) {}
-
     fn shift_clock(&mut self, by: Duration, forward: bool) {
         self.clock.shift(by, forward);
-    }
-
-    async fn pass(&mut self, _: Duration) {}
-
-    async fn turns(&mut self, turns: u8) {
-        for _ in 0..turns {
-            tokio::task::yield_now().await;
-        }
     }
 
     async fn relayed(&mut self, id: i64) {
@@ -164,14 +150,6 @@ impl World for ServerWorld {
 
     async fn log(&mut self) -> (String, Vec<Row>) {
         self.file.read()
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
-    }
-
-    fn fell_behind(&self) -> u64 {
-        0
     }
 }
 
@@ -255,34 +233,10 @@ impl World for BinaryWorld {
         self.file.back_up();
     }
 
-    fn fault(&mut self, _: Fault) -> bool {
-        false
-    }
-
-    fn mend(&mut self) {}
-
-    fn shift_clock(&mut self, _: Duration, _: bool) {}
-
-    async fn pass(&mut self, _: Duration) {}
-
-    async fn turns(&mut self, turns: u8) {
-        for _ in 0..turns {
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Nobody outside can know: whoever waits for a message waits for it on its connection.
     async fn relayed(&mut self, _: i64) {}
 
     async fn log(&mut self) -> (String, Vec<Row>) {
         self.file.read()
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
-    }
-
-    fn fell_behind(&self) -> u64 {
-        0
     }
 }

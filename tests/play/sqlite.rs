@@ -18,7 +18,7 @@ use chat_server::{
 use super::{
     core::{Core, SMALL, TIMING, Wire},
     file::LogFile,
-    link::{Change, Ending, Fault, World},
+    link::{Change, Ending, World},
     script::DEVICES,
 };
 use crate::{common::PATIENCE, oracle::trace::Row};
@@ -118,22 +118,8 @@ impl World for SqliteWorld {
         self.file.back_up();
     }
 
-    fn fault(&mut self, _: Fault) -> bool {
-        false
-    }
-
-    fn mend(&mut self) {}
-
     fn shift_clock(&mut self, by: Duration, forward: bool) {
         self.clock.shift(by, forward);
-    }
-
-    async fn pass(&mut self, _: Duration) {}
-
-    async fn turns(&mut self, turns: u8) {
-        for _ in 0..turns {
-            tokio::task::yield_now().await;
-        }
     }
 
     async fn relayed(&mut self, id: i64) {
@@ -143,10 +129,6 @@ impl World for SqliteWorld {
 
     async fn log(&mut self) -> (String, Vec<Row>) {
         self.file.read()
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     fn fell_behind(&self) -> u64 {

@@ -9,6 +9,7 @@ mod common;
 mod append;
 mod directory;
 mod inbox;
+mod listing;
 mod read;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -240,6 +241,12 @@ laws! {
         account_names_are_unique
         rooms_are_made_once_and_up_to_a_limit
         a_probe_tells_that_messages_can_be_stored
+    }
+    listing {
+        rooms_are_listed_by_name_with_their_newest_message
+        users_are_listed_by_id
+        conversations_are_ones_own_newest_first
+        lists_are_bounded_in_bytes
     }
 }
 

@@ -43,6 +43,7 @@ use crate::{
         Case, Era,
         trace::{Event, Frame, Reply, Trace, Where},
     },
+    play::file::LogFile,
 };
 use image::Image;
 use talker::Talker;
@@ -289,8 +290,7 @@ impl Storm {
     pub async fn calms(mut self) -> Case {
         self.sky.send_modify(|sky| sky.is_calm = true);
         self.all_tell(|news| matches!(news, News::Settled)).await;
-        let database = self.folder.path().join("chat.db");
-        let log = image::read(&database);
+        let log = image::read(&LogFile::in_folder(self.folder.path()));
         let told = Arc::new(log.clone());
         self.sky.send_modify(|sky| sky.log = Some(told));
         self.all_tell(|news| matches!(news, News::SeenAll)).await;

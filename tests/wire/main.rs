@@ -9,5 +9,7 @@ mod delivery;
 mod golden;
 mod handshake;
 mod lifecycle;
+mod listing;
 mod resume;
 mod slow;
+mod stats;

@@ -57,7 +57,6 @@ async fn write_all(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // In a box of its own: only a socket that is full pays for its timers.
                 Box::pin(patience.wait(socket, batch, outbox)).await?;
-                outbox.note_progress();
             }
             Err(_) => return Err(End::Finish),
         }
@@ -79,7 +78,8 @@ impl Patience {
         }
     }
 
-    /// Resolves when the socket may take more, or with the end that the waiting has come to.
+    /// Resolves when it is worth another try: the socket has taken or may take more, or how long it is waited for has
+    /// changed. Or with the end that the waiting has come to.
     async fn wait(
         &mut self,
         socket: &OwnedWriteHalf,
@@ -92,11 +92,16 @@ impl Patience {
         loop {
             let look_at = over_at.min(Instant::now() + LOOK_EVERY);
             tokio::select! {
-                writable = timeout_at(look_at, socket.writable()) => match writable {
-                    Ok(writable) => return writable.map_err(|_| End::Finish),
-                    Err(_) if poke(socket, batch, outbox)? => return Ok(()),
-                    Err(_) => {}
-                },
+                writable = timeout_at(look_at, socket.writable()) => {
+                    let made_room = match writable {
+                        Ok(writable) => writable.map(|()| true).map_err(|_| End::Finish)?,
+                        Err(_) => poke(socket, batch, outbox)?,
+                    };
+                    if made_room {
+                        outbox.note_progress();
+                        return Ok(());
+                    }
+                }
                 end = outbox.ended(), if self.last_words_until.is_none() => {
                     // A slow reader shall learn that it was too slow; nobody else is waited for that long.
                     let too_slow = end == End::Close(CloseCode::TooSlow);
@@ -105,14 +110,16 @@ impl Patience {
                     return Ok(());
                 }
             }
-            if Instant::now() >= over_at && self.last_words_until.is_some() {
+            if Instant::now() < over_at {
+                continue;
+            }
+            if self.last_words_until.is_some() {
                 return Err(End::Finish);
             }
-            if Instant::now() >= over_at {
-                // The frame that has begun must be whole before the one that says goodbye.
-                batch.truncate(1);
-                outbox.give_up();
-            }
+            // The frame that has begun must be whole before the one that says goodbye.
+            batch.truncate(1);
+            outbox.give_up();
+            return Ok(());
         }
     }
 }

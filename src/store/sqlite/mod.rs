@@ -6,6 +6,7 @@
 mod epoch;
 mod inbox;
 mod job;
+mod listing;
 mod lock;
 mod migrate;
 mod open;
@@ -14,7 +15,7 @@ mod refusal;
 mod statements;
 mod writer;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,11 +27,12 @@ pub use refusal::{Mode, OpenError};
 
 use super::{
     Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page,
-    Receipt, Scope, StoreError, User, feed,
+    Receipt, Scope, StoreError, StoredRoom, User, feed,
 };
 use crate::{
     clock::Clock,
-    protocol::{Ack, Cursor, RoomName, UserId, Username, Window},
+    metrics::Commits,
+    protocol::{Ack, Cursor, Listing, Message, RoomName, UserId, Username, Window},
 };
 use job::Job;
 use reader::Readers;
@@ -38,6 +40,11 @@ use writer::Writer;
 
 /// Oldest SQLite without the WAL-reset bug (<https://sqlite.org/wal.html#walresetbug>): 3.51.3.
 pub const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// The SQLite that is built in.
+pub fn version() -> &'static str {
+    rusqlite::version()
+}
 
 /// Where the file is and how hard it may work.
 #[derive(Clone, Debug)]
@@ -154,7 +161,7 @@ pub struct Counters {
     /// Messages stored.
     pub messages: prometheus_client::metrics::counter::Counter,
     /// Transactions committed.
-    pub commits: prometheus_client::metrics::counter::Counter,
+    pub commits: Arc<Commits>,
 }
 
 impl WriterHandle {
@@ -241,6 +248,37 @@ impl Directory for SqliteStore {
             room,
             max_rooms,
             reply,
+        }))
+    }
+
+    fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<StoredRoom>, StoreError>> {
+        Box::pin(
+            self.readers
+                .run(move |connection| listing::rooms(connection, after, limit, max_bytes)),
+        )
+    }
+
+    fn users(&self, after: i64, limit: u32) -> Answer<'_, Result<Listing<User>, StoreError>> {
+        Box::pin(
+            self.readers
+                .run(move |connection| listing::users(connection, after, limit)),
+        )
+    }
+
+    fn conversations(
+        &self,
+        user: UserId,
+        before: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<(User, Message)>, StoreError>> {
+        Box::pin(self.readers.run(move |connection| {
+            listing::conversations(connection, user, before, limit, max_bytes)
         }))
     }
 

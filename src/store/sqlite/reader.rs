@@ -176,7 +176,7 @@ impl Range {
 }
 
 /// [`Cursor::END`] stands for no bound at all, so that the last possible id is not left out.
-fn before_of(before: Cursor) -> i64 {
+pub(super) fn before_of(before: Cursor) -> i64 {
     if before == Cursor::END {
         i64::MAX
     } else {

@@ -241,10 +241,15 @@ fn probe(connection: &Connection) -> Sql<()> {
 
 /// `id, username, role`.
 pub(super) fn user_row(row: &Row<'_>) -> Sql<User> {
+    user_from(row, 0)
+}
+
+/// `id, username, role`, the first of them at `column`.
+pub(super) fn user_from(row: &Row<'_>, column: usize) -> Sql<User> {
     Ok(User {
-        id: user_id(row.get(0)?)?,
-        username: username(row.get_ref(1)?.as_str()?)?,
-        role: row.get(2)?,
+        id: user_id(row.get(column)?)?,
+        username: username(row.get_ref(column + 1)?.as_str()?)?,
+        role: row.get(column + 2)?,
     })
 }
 

@@ -4,7 +4,7 @@
 //! thousand senders share one. After the commit, first the feed hears of the messages, in id order, then the senders.
 //! What the statements say is in [`super::statements`]; this file decides when they run and what a failure means.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
@@ -91,8 +91,13 @@ impl Writer {
 
     /// One transaction for the whole batch; when that fails for certain, one for each job, so that a bad one sinks alone.
     fn commit(&mut self, batch: Vec<Job>) {
+        let begun = Instant::now();
         match self.transact(&batch) {
-            Ok(outcomes) => self.announce(batch, outcomes),
+            Ok(outcomes) => {
+                let writes = batch.len();
+                self.counters.commits.observe(begun.elapsed(), writes);
+                self.announce(batch, outcomes);
+            }
             // Busy is no row's fault: one by one they would only wait once each.
             Err(Fault::Undone(error))
                 if batch.len() > 1 && !matches!(error, StoreError::Unavailable(_)) =>
@@ -218,7 +223,6 @@ impl Writer {
                 _ => debug_assert!(false, "an outcome of another job"),
             }
         }
-        self.counters.commits.inc();
         self.counters.messages.inc_by(committed.len() as u64);
         if seeded::has(Bug::AckBeforeCommit) {
             acknowledge(std::mem::take(&mut answers));

@@ -136,17 +136,20 @@ fn ready() -> Operation {
 }
 
 fn metrics() -> Operation {
-    const OPEN_METRICS: &str = "application/openmetrics-text";
     open("/metrics", "metrics", "operation", "What has been counted").with(|it| {
         it.about =
             "For the server's own machine without a token, for others with one of role `admin`.";
         it.access = Access::LocalOrAdmin;
         it.uses_storage = true;
         it.errors = &[Forbidden];
-        let content = vec![(OPEN_METRICS, json!({ "type": "string" }))];
+        let text = || json!({ "type": "string" });
+        let content = vec![
+            ("text/plain", text()),
+            ("application/openmetrics-text", text()),
+        ];
         it.answers = vec![Answer {
             status: StatusCode::OK,
-            about: "For Prometheus.",
+            about: "In Prometheus' text format, or in OpenMetrics for those who ask for it.",
             content,
             example: None,
         }];

@@ -2,13 +2,20 @@
 //!
 //! Anybody may count; only the doors read. No label carries a user, a room or a text.
 
-use std::sync::atomic::AtomicU64;
+mod commits;
+mod spread;
+mod text;
+
+use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+pub use commits::{Commits, Extremes, Totals};
+pub use text::Format;
 
 use crate::protocol::{CloseCode, ErrorCode, Incomplete};
 
@@ -26,8 +33,8 @@ pub struct Metrics {
     pub handshakes_refused: Counter,
     /// Messages stored since the start.
     pub messages_stored: Counter,
-    /// Transactions in which they were stored.
-    pub commits: Counter,
+    /// Transactions: how many, how long, how large.
+    pub commits: Arc<Commits>,
     /// Message frames queued to readers.
     pub deliveries: Counter,
     /// Readers that fell behind what is live.
@@ -69,7 +76,6 @@ impl Default for Metrics {
             "handshakes refused for their token or origin",
         );
         let messages_stored = counter("messages_stored", "messages stored");
-        let commits = counter("commits", "transactions in which messages were stored");
         let deliveries = counter("deliveries", "message frames queued to readers");
         let fell_behind = counter(
             "readers_fell_behind",
@@ -79,6 +85,8 @@ impl Default for Metrics {
             "messages_caught_up",
             "message frames read from the log for readers who catch up",
         );
+        let commits = Arc::new(Commits::default());
+        commits.register(&mut registry);
         let connections = Gauge::default();
         registry.register(
             "connections",
@@ -136,11 +144,14 @@ impl Metrics {
             .inc();
     }
 
-    /// All numbers in the OpenMetrics text format.
-    pub fn render(&self) -> String {
+    /// All numbers, as text.
+    pub fn render(&self, format: Format) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        match format {
+            Format::OpenMetrics => text,
+            Format::Classic => text::classic(&text),
+        }
     }
 }

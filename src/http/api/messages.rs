@@ -1,0 +1,116 @@
+//! Saying something, and reading what was said.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Request, State, rejection::PathRejection},
+    http::{HeaderMap, StatusCode, Uri},
+    response::{IntoResponse as _, Response},
+};
+use serde::Serialize;
+
+use super::{App, finish, query, text, token};
+use crate::{
+    auth::Identity,
+    chat::SendFailure,
+    http::Peer,
+    protocol::{Ack, Message, Place, Reject, RoomName, SendRequest, UserId},
+};
+
+/// `POST /api/v1/chat/messages`: `message` and `dm` for those without a socket.
+///
+/// Once the message is in line there is no time limit: an error would say that nothing was stored. When nobody knows, the
+/// connection is cut without an answer, and the client repeats with the same nonce.
+pub(in crate::http) async fn send(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let work = async {
+        let identity = token::identify(&app, token::of_header(request.headers())).await?;
+        let request = SendRequest::parse(&text(&app, request).await?, &app.sessions.limits)?;
+        let mut pending = app.chat.send(&identity, request.clone(), None).await?;
+        let result = pending.stored().await;
+        match app.chat.conclude(pending, result) {
+            Ok(sent) => Ok(stored(identity, request, sent.ack)),
+            Err(SendFailure::Refused(reject)) => Err(reject),
+            Err(SendFailure::Uncertain) => {
+                peer.cut.cancel();
+                std::future::pending().await
+            }
+        }
+    };
+    finish(&app, work.await)
+}
+
+fn stored(identity: Identity, request: SendRequest, ack: Ack) -> Response {
+    let message = Message {
+        id: ack.id,
+        seq: ack.seq,
+        from: identity.user,
+        username: identity.username,
+        place: request.place,
+        content: request.content,
+        timestamp: ack.timestamp,
+        nonce: request.nonce,
+    };
+    let status = if ack.duplicate {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    (status, Json(message)).into_response()
+}
+
+/// A path's parameter, or why it is none.
+type Part = Result<Path<String>, PathRejection>;
+
+/// `GET /api/v1/rooms/{room}/messages`: `room_history`.
+pub(in crate::http) async fn of_room(
+    State(app): State<Arc<App>>,
+    room: Part,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let place = part("room", room).and_then(|name| RoomName::of_path(&name).map(Place::Room));
+    history(&app, place, &headers, &uri).await
+}
+
+/// `GET /api/v1/dms/{user}/messages`: `dm_history`.
+pub(in crate::http) async fn of_dm(
+    State(app): State<Arc<App>>,
+    user: Part,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let place = part("user", user).and_then(|id| UserId::of_path(&id).map(Place::Dm));
+    history(&app, place, &headers, &uri).await
+}
+
+async fn history(
+    app: &App,
+    place: Result<Place, Reject>,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Page {
+        messages: Vec<Message>,
+        has_more: bool,
+    }
+    let work = async {
+        let me = token::identify(app, token::of_header(headers)).await?;
+        let window = query(uri)?.window(&app.sessions.limits)?;
+        let history = app.chat.history(me.user, place?, window).await?;
+        let (messages, has_more) = (history.messages, history.has_more);
+        Ok(Json(Page { messages, has_more }).into_response())
+    };
+    finish(app, work.await)
+}
+
+fn part(name: &'static str, part: Part) -> Result<String, Reject> {
+    let unreadable = |_| Reject::invalid(name, format!("{name} in the path is not UTF-8"));
+    Ok(part.map_err(unreadable)?.0)
+}
