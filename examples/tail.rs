@@ -9,7 +9,7 @@ mod common;
 use std::{convert::Infallible, io::Write as _, time::Duration};
 
 use clap::Parser;
-use common::{Entrance, Refused, Result, receive, send};
+use common::{Entrance, Refused, Result, plain::isolated, receive, send};
 use serde_json::{Value, json};
 
 /// Prints a room's last messages, then what is said.
@@ -90,8 +90,8 @@ impl Tail {
             let id = message["id"].as_u64();
             if id > self.last {
                 self.last = id;
-                let [time, name, content] =
-                    ["timestamp", "username", "content"].map(|key| plain(&message[key]));
+                let [time, name, content] = ["timestamp", "username", "content"]
+                    .map(|key| isolated(message[key].as_str().unwrap_or_default()));
                 if writeln!(std::io::stdout(), "{time} <{name}> {content}").is_err() {
                     // As in `tail | head`: nobody reads any more.
                     std::process::exit(0);
@@ -99,20 +99,4 @@ impl Tail {
             }
         }
     }
-}
-
-/// The text with its control characters escaped, by which it could steer a terminal.
-fn plain(text: &Value) -> String {
-    let escape = |c: char| {
-        if c.is_control() {
-            c.escape_default().collect()
-        } else {
-            c.to_string()
-        }
-    };
-    text.as_str()
-        .unwrap_or_default()
-        .chars()
-        .map(escape)
-        .collect()
 }

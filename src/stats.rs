@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,7 @@ pub struct Facts {
 }
 
 /// How large the storage is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// The database file.
@@ -77,7 +78,7 @@ struct Look {
 }
 
 /// What happened in about a second, and what there was at its end.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Sample {
     /// Unix time in milliseconds.
@@ -98,7 +99,7 @@ struct Sample {
 }
 
 /// Everything at once, as `GET /api/v1/stats` tells it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report<'a> {
     build: Build,
@@ -117,7 +118,7 @@ pub struct Report<'a> {
     samples: Vec<Sample>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Build {
     version: &'static str,
     sqlite: &'static str,
@@ -125,14 +126,14 @@ struct Build {
 }
 
 /// Since the start.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Messages {
     stored: u64,
     delivered: u64,
 }
 
 /// Since the start.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Commits {
     count: u64,
@@ -141,7 +142,7 @@ struct Commits {
     batch: Batch,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Latency {
     p50: f64,
     p99: f64,
@@ -149,13 +150,13 @@ struct Latency {
 }
 
 /// Writes in a commit.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Batch {
     mean: f64,
     max: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Outbox {
     bytes: usize,

@@ -12,7 +12,8 @@
  * - `message` and `dm` carry each message once and in order. After a cut the server replays what was missed; when it
  *   cannot, `reset` brings the newest messages of every conversation instead, and what is live goes on from there.
  * - `send` and `dm` wait while there is no connection, and are stored once and in the order of the calls. With a `storage`
- *   (`sessionStorage` is one) they outlive a reload of the page too; each client needs a storage or a key of its own.
+ *   (`sessionStorage` is one) they outlive a reload of the page too, from when the token or the server has told whose they
+ *   are. Each client needs a storage or a key of its own.
  * - With `getToken`, a fresh token is asked for before the old one expires, or once after the server refused it.
  *
  * A DM that this client sent is the result of its call, and no `dm` event; one sent by another device of the same

@@ -7,9 +7,19 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{Client, binary::Running, http, soon};
+use common::{
+    Client,
+    binary::{Running, chat_server},
+    http, soon,
+};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::ChildStdin,
+};
+
+#[path = "../examples/common/plain.rs"]
+mod plain;
 
 /// Cargo builds the examples together with the tests, beside them.
 fn example(name: &str) -> PathBuf {
@@ -27,8 +37,9 @@ fn example(name: &str) -> PathBuf {
 
 struct Example {
     // Killed when it is dropped.
-    _process: tokio::process::Child,
+    process: tokio::process::Child,
     lines: Lines<BufReader<tokio::process::ChildStdout>>,
+    input: Option<ChildStdin>,
 }
 
 impl Example {
@@ -36,14 +47,17 @@ impl Example {
         let mut command = tokio::process::Command::new(example(name));
         command
             .args(args)
+            .env_remove("CHAT_TOKEN")
             .stdout(Stdio::piped())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .kill_on_drop(true);
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let input = process.stdin.take();
         Self {
-            _process: process,
+            process,
             lines,
+            input,
         }
     }
 
@@ -52,6 +66,36 @@ impl Example {
             .await
             .unwrap()
             .expect("the example has ended")
+    }
+
+    async fn types(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        let input = self.input.as_mut().unwrap();
+        input.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// The lines up to and with the one that contains `part`.
+    async fn until(&mut self, part: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            match soon(part, self.lines.next_line()).await.unwrap() {
+                Some(line) => seen.push(line),
+                None => panic!("{part:?} was never printed: {seen:#?}"),
+            }
+            if seen.last().is_some_and(|line| line.contains(part)) {
+                return seen;
+            }
+        }
+    }
+
+    /// Ends the input; the rest of what it prints, and whether it ends well.
+    async fn rest(mut self) -> (Vec<String>, bool) {
+        drop(self.input.take());
+        let mut rest = Vec::new();
+        while let Some(line) = soon("the end", self.lines.next_line()).await.unwrap() {
+            rest.push(line);
+        }
+        (rest, self.process.wait().await.unwrap().success())
     }
 }
 
@@ -151,4 +195,224 @@ fn load_measures_a_fan_out() {
             .is_some_and(|rate| rate > 0.0),
         "{figures}"
     );
+}
+
+/// A terminal that has entered `#general`, and the id of its user.
+async fn terminal(server: &Running, name: &str) -> (Example, u64) {
+    let url = format!("ws://{}", server.address);
+    let mut terminal = Example::start("terminal", &["--url", &url, "--name", name]);
+    let greeting = terminal.next_line().await;
+    assert!(greeting.contains(&format!("connected as {name}")));
+    let (_, id) = greeting.split_once("(user ").unwrap();
+    let (id, _) = id.split_once(')').unwrap();
+    terminal.until("-- #general: ").await;
+    (terminal, id.parse().unwrap())
+}
+
+/// The contents of the messages among the lines, without who said them when.
+fn said(lines: &[String]) -> Vec<&str> {
+    let messages = lines.iter().filter(|line| !line.starts_with("--"));
+    messages
+        .map(|line| line.split_once("> ").unwrap().1)
+        .collect()
+}
+
+#[tokio::test]
+async fn two_terminals_talk_in_rooms_and_in_private_and_read_what_was_said_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::on(folder.path());
+    let mut host = guest(&server).await;
+    for number in 1..=25 {
+        host.send_room("general", &format!("old {number}")).await;
+    }
+    let (mut ann, _) = terminal(&server, "ann").await;
+    let shown = ann.until("old 25").await;
+    assert_eq!(said(&shown).len(), 20);
+    ann.types("/history").await;
+    let earlier = ann.until("that was the beginning").await;
+    assert_eq!(
+        said(&earlier),
+        ["old 1", "old 2", "old 3", "old 4", "old 5"]
+    );
+    let (mut bob, bob_id) = terminal(&server, "bob").await;
+    bob.until("old 25").await;
+    ann.types("Hello!").await;
+    assert!(
+        ann.until("[1] stored")
+            .await
+            .contains(&"-- [1] sending".to_owned())
+    );
+    assert!(bob.next_line().await.ends_with(" <ann> Hello!"));
+
+    ann.types(&format!("/dm {bob_id} psst")).await;
+    assert!(
+        ann.until("[2] stored")
+            .await
+            .iter()
+            .any(|line| line.ends_with(" psst"))
+    );
+    let heard = bob.until("psst").await;
+    assert!(heard[0].contains("<ann (") && heard[0].ends_with(") to you> psst"));
+    ann.types("/dm 999999999 anybody?").await;
+    ann.until("[3] failed: ").await;
+
+    // Bob is elsewhere, and hears only how much he misses.
+    bob.types("/join random").await;
+    bob.until("#random: nothing was said yet").await;
+    for text in ["one", "two"] {
+        ann.types(text).await;
+    }
+    bob.until("#general: 2 unread").await;
+    bob.types("/rooms").await;
+    bob.until("#random: 1 here, joined, 0 unread").await;
+    bob.types("/join general").await;
+    bob.until("#general: 2 unread").await;
+    assert_eq!(said(&bob.until("two").await), ["one", "two"]);
+    bob.types("/who").await;
+    bob.until("  ann").await;
+    bob.types("/quit").await;
+    assert_eq!(bob.rest().await.0, ["--      3  bob"]);
+
+    // A third one comes later, through a pipe that ends at once.
+    let (mut eve, _) = terminal(&server, "eve").await;
+    eve.types("I am late").await;
+    let (lines, well) = eve.rest().await;
+    assert!(well && lines.contains(&"-- [1] stored".to_owned()));
+    let lines: Vec<String> = lines
+        .into_iter()
+        .filter(|line| !line.starts_with("--") && !line.contains("> old "))
+        .collect();
+    assert_eq!(said(&lines), ["Hello!", "one", "two", "I am late"]);
+}
+
+#[tokio::test]
+async fn a_terminal_misses_nothing_and_shows_nothing_twice_when_the_server_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::on(folder.path());
+    let address = server.address.to_string();
+    let (mut ann, ann_id) = terminal(&server, "ann").await;
+    let (mut bob, _) = terminal(&server, "bob").await;
+    ann.types("before").await;
+    bob.until("before").await;
+    ann.until("[1] stored").await;
+
+    server.kill();
+    for terminal in [&mut ann, &mut bob] {
+        terminal.until("trying again in").await;
+    }
+    for text in ["one", "two"] {
+        ann.types(text).await;
+    }
+    ann.until("[3] waiting for the connection").await;
+    bob.types(&format!("/dm {ann_id} in private")).await;
+    bob.until("[1] waiting for the connection").await;
+
+    let server = Running::start(&mut chat_server(folder.path(), &["--bind", &address]));
+    // Somebody who was never away says something as well.
+    let mut eve = guest(&server).await;
+    eve.send_room("general", "three").await;
+    let mut anns = ann.until("[3] stored").await;
+    let mut bobs = bob.until("[1] stored").await;
+    eve.send_room("general", "the end").await;
+    anns.extend(ann.until("the end").await);
+    bobs.extend(bob.until("the end").await);
+    for (terminal, mut lines) in [(ann, anns), (bob, bobs)] {
+        let (rest, well) = terminal.rest().await;
+        lines.extend(rest);
+        let mut heard = said(&lines);
+        heard.sort_unstable();
+        assert!(
+            well && heard == ["in private", "one", "the end", "three", "two"],
+            "{lines:#?}"
+        );
+    }
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_terminal_that_missed_more_than_is_replayed_reads_the_histories() {
+    const MISSED: usize = 1_001;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::on(folder.path());
+    let address = server.address.to_string();
+    let (mut ann, ann_id) = terminal(&server, "ann").await;
+    server.kill();
+
+    // The same file, where the terminal does not find it.
+    let away = ["--bind", "127.0.0.1:0", "--rate-limit", "0"];
+    let server = Running::start(&mut chat_server(folder.path(), &away));
+    let mut eve = guest(&server).await;
+    for number in 1..MISSED {
+        let frame = json!({"type": "message", "room": "general", "content": number.to_string()});
+        eve.say(frame.to_string()).await;
+    }
+    eve.say(json!({"type": "dm", "to": ann_id, "content": "a stranger"}).to_string())
+        .await;
+    eve.send_room("general", "the last one").await;
+    server.kill();
+
+    let server = Running::start(&mut chat_server(folder.path(), &["--bind", &address]));
+    let mut lines = ann.until("the last one").await;
+    ann.types("/history").await;
+    lines.extend(ann.until("nothing before that").await);
+    let (rest, well) = ann.rest().await;
+    lines.extend(rest);
+    let mut heard = said(&lines);
+    assert!(well && heard.contains(&"a stranger"), "{lines:#?}");
+    heard.retain(|text| *text != "a stranger");
+    let expected: Vec<String> = (1..MISSED).map(|number| number.to_string()).collect();
+    assert_eq!(
+        heard.split_last(),
+        Some((
+            &"the last one",
+            &expected.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        ))
+    );
+    drop(server);
+}
+
+#[tokio::test]
+async fn nothing_that_others_say_reaches_the_terminal_as_a_control() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::on(folder.path());
+    let mut eve = guest(&server).await;
+    eve.send_room(
+        "general",
+        "in the history \u{1b}]0;title\u{7}\u{9b}2J\u{202e}txt",
+    )
+    .await;
+    let url = format!("ws://{}", server.address);
+    let mut ann = Example::start("terminal", &["--url", &url]);
+    let mut lines = ann.until("in the history").await;
+    eve.send_room("general", "live \u{1b}[2J\r\u{8}\u{85}x\nann> faked\tline")
+        .await;
+    lines.extend(ann.until("faked").await);
+    let text = lines.join("");
+    assert!(
+        !text.contains(char::is_control) && !text.contains('\u{202e}'),
+        "{text:?}"
+    );
+    assert!(text.contains(r"\u{1b}[2J") && text.contains(r"\u{202e}txt"));
+    assert!(lines.last().unwrap().starts_with("      | "));
+}
+
+#[test]
+fn a_text_cannot_reorder_what_stands_beside_it() {
+    use plain::{harmless, isolated};
+    assert_eq!(isolated("plain"), "plain");
+    assert_eq!(
+        isolated("שלום \u{2069}\u{202e}x"),
+        "\u{2068}שלום \\u{2069}\\u{202e}x\u{2069}"
+    );
+    for c in (0..=char::MAX as u32).filter_map(char::from_u32) {
+        let shown = harmless(&isolated(&c.to_string()));
+        let inner = shown.trim_start_matches('\u{2068}');
+        let inner = inner.strip_suffix('\u{2069}').unwrap_or(inner);
+        let bad = |c: char| {
+            c.is_control()
+                || "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}"
+                    .contains(c)
+        };
+        assert!(!inner.contains(bad), "{:?} is {shown:?}", c);
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::{borrow::Cow, ops::RangeInclusive};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -133,7 +134,7 @@ pub struct Listing<T> {
 }
 
 /// A room, for those who look for one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomEntry {
     /// Its name.
@@ -149,7 +150,7 @@ pub struct RoomEntry {
 }
 
 /// Somebody who was ever here.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Person {
     /// Their id.
     pub id: UserId,
@@ -160,7 +161,7 @@ pub struct Person {
 }
 
 /// A DM conversation, as one of the two sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Conversation {
     /// The other one; oneself, in notes to oneself.

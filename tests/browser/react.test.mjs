@@ -169,6 +169,18 @@ test('a store that several components share is one connection, until the last of
   assert.equal(last().closed, false);
 });
 
+test('a component that is replaced by another keeps the connection of their store', async () => {
+  stopClock();
+  const store = createChatStore({ ...OPTIONS, token: 'a.b.c', rooms: ['general'] });
+  const { root, into } = await render(h(Room, { source: store }));
+  await greet([1]);
+  await act(async () => { root.render(h('p', null, 'loading')); });
+  await act(async () => { mock.timers.tick(100); await settle(); });
+  await act(async () => { root.render(h(Room, { source: store })); });
+  await act(async () => { mock.timers.tick(10_000); await settle(); });
+  assert.deepEqual([sockets.length, last().closed, shown(into)], [1, false, ['m1']]);
+});
+
 test('a client that was passed in is shared too, and stays open', async () => {
   stopClock();
   const chat = await connected();

@@ -472,6 +472,18 @@ async fn only_embedded_names_are_served() {
         let answer = http::get(server.address, path).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.body);
     }
+    for (path, kind) in [
+        ("/chat-react.js", "text/javascript; charset=utf-8"),
+        ("/chat-client.d.ts", "application/typescript; charset=utf-8"),
+        ("/package.json", "application/json"),
+    ] {
+        let answer = http::get(server.address, path).await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some(kind)),
+            "{path}"
+        );
+    }
     let script = http::get(server.address, "/chat-client.js").await;
     assert_eq!(
         (script.status, script.header("content-type")),

@@ -130,12 +130,11 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Map<String, Value>
 
 fn success(answer: &Answer) -> Value {
     let mut response = json!({ "description": answer.about });
-    if let Some((media_type, schema)) = &answer.content {
-        let mut content = json!({ "schema": schema });
+    for (media_type, schema) in &answer.content {
+        response["content"][*media_type] = json!({ "schema": schema });
         if let Some(example) = &answer.example {
-            content["example"] = example.clone();
+            response["content"][*media_type]["example"] = example.clone();
         }
-        response["content"] = json!({ *media_type: content });
     }
     response
 }

@@ -1,7 +1,7 @@
 //! The frames as JSON Schema (2020-12), for the descriptions that are served: what a client may build on.
 //!
 //! One source, no second opinion: what the server writes is described by the very types that are written, and every limit
-//! is the constant that is checked. What a client sends is read by hand, so it is described by hand in [`requests`], and a
+//! is the constant that is checked. What a client sends is read by hand, so it is described by hand in `requests`, and a
 //! test lets both judge the same frames. Documents and transports are not known here.
 
 mod examples;

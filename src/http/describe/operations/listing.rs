@@ -1,14 +1,13 @@
 //! What there is: rooms, people, and one's own conversations.
 
 use axum::http::StatusCode;
-use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::{Body, Operation, messages, page, query, shown};
 use crate::protocol::{
-    Cursor,
+    Conversation,
     ErrorCode::{InvalidField, RateLimited, RoomNotFound},
-    MAX_ID, Message, RoomName, UserId, Username,
+    MAX_ID, Person, RoomEntry, RoomName,
     schema::Schemas,
 };
 
@@ -19,47 +18,6 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         users(schemas),
         conversations(schemas),
     ]
-}
-
-/// A room, for those who look for one.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
-struct RoomEntry {
-    name: RoomName,
-    /// Users who have joined it on some connection now.
-    #[schemars(range(min = 0))]
-    member_count: usize,
-    /// Id of its newest message; 0 when it has none.
-    last_id: Cursor,
-    /// Its `seq`; 0 when there is none.
-    #[schemars(range(min = 0))]
-    last_seq: i64,
-    /// The message itself.
-    last_message: Option<Message>,
-}
-
-/// Somebody who was ever here.
-#[derive(JsonSchema)]
-struct Person {
-    id: UserId,
-    username: Username,
-    /// They have a connection now.
-    online: bool,
-}
-
-/// A DM conversation, as one of the two sees it.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
-struct Conversation {
-    /// The other one; oneself, in notes to oneself.
-    with: Person,
-    /// Id of the newest message.
-    last_id: Cursor,
-    /// Its `seq`.
-    #[schemars(range(min = 1))]
-    last_seq: i64,
-    /// The message itself.
-    last_message: Message,
 }
 
 fn limit(schemas: &mut Schemas) -> Value {

@@ -59,7 +59,7 @@ fn switched() -> Answer {
     Answer {
         status: StatusCode::SWITCHING_PROTOCOLS,
         about: "The connection speaks WebSocket from now on.",
-        content: None,
+        content: Vec::new(),
         example: None,
     }
 }
@@ -86,13 +86,13 @@ fn page_or_socket() -> Operation {
         it.answers.push(Answer {
             status: StatusCode::OK,
             about: "The page.",
-            content: Some(("text/html", json!({ "type": "string" }))),
+            content: vec![("text/html", json!({ "type": "string" }))],
             example: None,
         });
         it.answers.push(Answer {
             status: StatusCode::NOT_MODIFIED,
             about: "The page that `If-None-Match` names is still the one.",
-            content: None,
+            content: Vec::new(),
             example: None,
         });
     })
@@ -136,17 +136,20 @@ fn ready() -> Operation {
 }
 
 fn metrics() -> Operation {
-    const OPEN_METRICS: &str = "application/openmetrics-text";
     open("/metrics", "metrics", "operation", "What has been counted").with(|it| {
         it.about =
             "For the server's own machine without a token, for others with one of role `admin`.";
         it.access = Access::LocalOrAdmin;
         it.uses_storage = true;
         it.errors = &[Forbidden];
-        let content = Some((OPEN_METRICS, json!({ "type": "string" })));
+        let text = || json!({ "type": "string" });
+        let content = vec![
+            ("text/plain", text()),
+            ("application/openmetrics-text", text()),
+        ];
         it.answers = vec![Answer {
             status: StatusCode::OK,
-            about: "For Prometheus.",
+            about: "In Prometheus' text format, or in OpenMetrics for those who ask for it.",
             content,
             example: None,
         }];

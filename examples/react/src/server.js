@@ -1,0 +1,28 @@
+/** Where the server is, and what is asked of it over HTTP. Everything else goes over the socket. */
+
+export const CHAT_URL = import.meta.env.VITE_WS_CHAT_URL || 'ws://localhost:9001';
+
+/** @param {string} path @param {{token?: string, body?: object}} [request] @returns {Promise<any>} */
+async function api(path, { token, body } = {}) {
+  const url = new URL(path, CHAT_URL);
+  url.protocol = url.protocol.replace('ws', 'http');
+  const answer = await fetch(url, {
+    method: body ? 'POST' : 'GET',
+    headers: { ...(token && { authorization: `Bearer ${token}` }), ...(body && { 'content-type': 'application/json' }) },
+    body: body && JSON.stringify(body),
+  }).catch(() => { throw new Error(`No server answers at ${url.origin}.`); });
+  const json = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(json.error?.message ?? `The server answered ${answer.status}.`);
+  return json;
+}
+
+const tokenOf = async (answer) => (await answer).token;
+
+export const asGuest = (username) => tokenOf(api('/api/v1/auth/guest', { body: username ? { username } : {} }));
+export const logIn = (username, password) => tokenOf(api('/api/v1/auth/login', { body: { username, password } }));
+export const register = (username, password) => tokenOf(api('/api/v1/auth/register', { body: { username, password } }));
+export const me = async (token) => (await api('/api/v1/auth/me', { token })).user;
+
+export const listRooms = async (token) => (await api('/api/v1/rooms', { token })).rooms;
+export const listPeople = async (token) => (await api('/api/v1/users?online=true', { token })).users;
+export const listDms = async (token) => (await api('/api/v1/dms', { token })).dms;
