@@ -94,7 +94,7 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
       try {
         await signIn.asGuest();
       } catch (error) {
-        if (!gone.signal.aborted) signIn.show(error.code === 'unreachable' || error.code === 'rate_limited' ? error.message : '', false);
+        if (!gone.signal.aborted) signIn.show(error.message, false);
       }
     },
     /** Goes to a message, where it is loaded. @param {{key: string, id: number, nonce?: string}} message @returns {Promise<boolean>} */

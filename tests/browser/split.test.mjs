@@ -194,6 +194,8 @@ test('where guests are not let in, the second half says how one comes in', async
   await both.left.connected();
   await both.page.locator('#split-toggle').click();
   await both.right.find('integrated-line').waitFor();
+  await both.right.find('signin-notice').waitFor();
+  assert.match(await both.right.find('signin-notice').textContent(), /backend|token/, 'it says why');
   await both.right.find('token-input').fill(await own.token('--user-id', '2', '--username', 'bob'));
   await both.right.find('token-form').locator('[type=submit]').click();
   await both.right.connected();
