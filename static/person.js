@@ -171,7 +171,7 @@ function createPanes({ $, chat, session, remember, leave, changed, signal, frame
   }
 
   function focus() {
-    if ($('back').offsetParent === null) composer.focus();
+    if ($('talk').offsetParent !== null && $('back').offsetParent === null) composer.focus();
     else if ($('chat').dataset.view === 'talk') $('scroller').focus({ preventScroll: true });
     else $('sidebar').querySelector('[aria-current]')?.focus();
   }
