@@ -147,8 +147,8 @@ test('where messages are quoted they are isolated too: drafts, the DM of a stran
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
       if (!turning.test(node.data) || node.parentElement.closest('.unseen')) continue;
-      const { unicodeBidi } = getComputedStyle(node.parentElement.closest('bdi, [dir]'));
-      if (!/isolate|plaintext/.test(unicodeBidi) || node.parentElement.closest('bdi, [dir]').localName === 'html') found.push(`${node.parentElement.outerHTML.slice(0, 120)}`);
+      const around = node.parentElement.closest('body bdi, body [dir]');
+      if (!around || !/isolate|plaintext/.test(getComputedStyle(around).unicodeBidi)) found.push(node.parentElement.outerHTML.slice(0, 120));
     }
     return found;
   });
