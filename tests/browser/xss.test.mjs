@@ -79,7 +79,7 @@ test('as messages in a room and in a DM, in the frames of the inspector, in draf
   await ann.page.locator('#dms .conversation').click();
   await ann.page.locator('#empty').waitFor({ state: 'hidden' });
   await ann.page.waitForFunction(() => document.querySelector('#talk-line').textContent.includes('80 messages'));
-  if (await ann.page.locator('#messages .content').count() < 80) await ann.page.locator('#earlier').click();
+  if (await ann.page.locator('#messages .content').count() < 80) await ann.page.locator('#earlier').evaluate((button) => button.click());
   assert.deepEqual(await texts(ann, '#messages .content', 80), payloads, 'in the DM');
 
   // Every frame as it came, in its line and opened.
@@ -145,7 +145,7 @@ test('as names of guests and of rooms where the rules take them, and in the word
   await ann.page.waitForFunction(() => document.querySelectorAll('#messages .name').length >= 50);
   while (await ann.page.locator('#messages .name').count() < named.length) {
     const count = await ann.page.locator('#messages .name').count();
-    await ann.page.locator('#earlier').click();
+    await ann.page.locator('#earlier').evaluate((button) => button.click());
     await ann.page.waitForFunction((count) => document.querySelectorAll('#messages .name').length > count, count);
   }
   assert.deepEqual(await texts(ann, '#messages .name', named.length), named);
