@@ -48,8 +48,10 @@ export function createMessages(actions) {
       const place = following ? null : placeOf(scroller);
 
       reconcile($('messages'), conversation ? rows(conversation, actions) : []);
-      $('earlier').hidden = !(conversation?.status === 'ready' && conversation.hasMore);
-      $('earlier').disabled = Boolean(conversation?.loadingEarlier);
+      const more = conversation?.status === 'ready' && conversation.hasMore;
+      if (!more && document.activeElement === $('earlier')) scroller.focus({ preventScroll: true }); // which goes with the button
+      $('earlier').hidden = !more;
+      $('earlier').setAttribute('aria-disabled', String(Boolean(conversation?.loadingEarlier))); // `disabled` would drop the focus
       renderEmpty(conversation, actions);
 
       if (following) toBottom();

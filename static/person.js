@@ -95,7 +95,7 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
       try {
         await signIn.asGuest();
       } catch (error) {
-        if (!gone.signal.aborted) signIn.show(error.code === 'unreachable' || error.code === 'rate_limited' ? error.message : '', false);
+        if (!gone.signal.aborted) signIn.show(error.message, false);
       }
     },
     /** Goes to a message, where it is loaded. @param {{key: string, id: number, nonce?: string}} message @returns {Promise<boolean>} */
@@ -172,7 +172,7 @@ function createPanes({ $, chat, session, remember, leave, changed, signal, frame
   }
 
   function focus() {
-    if ($('back').offsetParent === null) composer.focus();
+    if ($('talk').offsetParent !== null && $('back').offsetParent === null) composer.focus();
     else if ($('chat').dataset.view === 'talk') $('scroller').focus({ preventScroll: true });
     else $('sidebar').querySelector('[aria-current]')?.focus();
   }

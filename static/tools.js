@@ -55,8 +55,8 @@ export function createTools({ place, people, setOpen }) {
     { id: 'frames', label: 'Frames', create: () => createInspector(context) },
     { id: 'raw', label: 'Raw', create: () => createRaw(context) },
     { id: 'faults', label: 'Faults', create: () => createFaults(context) },
-    { id: 'token', label: 'Token', create: () => later(() => import('./token-doctor.js').then((module) => module.createTokenDoctor(outside))) },
-    { id: 'server', label: 'Server', create: () => later(() => import('./server-view.js').then((module) => module.createServerView(outside))) },
+    { id: 'token', label: 'Token', create: () => later('What the token says', () => import('./token-doctor.js').then((module) => module.createTokenDoctor(outside))) },
+    { id: 'server', label: 'Server', create: () => later('How the server is doing', () => import('./server-view.js').then((module) => module.createServerView(outside))) },
   ];
 
   /** @type {Record<string, any>} */ const tools = Object.fromEntries(registry.map(({ id, create }) => [id, create()]));
@@ -228,9 +228,13 @@ function call(token, path, { method = 'GET', body } = {}) {
   return fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store' });
 }
 
-/** A tool in a file of its own, fetched when it is first looked at. @param {() => Promise<Tool>} load @returns {Tool} */
-function later(load) {
-  const node = el('div', { class: 'tool scrolls' }, el('p', { class: 'tool-pad hint' }, 'Loading…'));
+/**
+ * A tool in a file of its own, fetched when it is first looked at. It may have nothing in it that takes the focus, and
+ * is to be scrolled by the keyboard all the same.
+ * @param {string} label @param {() => Promise<Tool>} load @returns {Tool}
+ */
+function later(label, load) {
+  const node = el('div', { class: 'tool scrolls', tabindex: '0', role: 'group', 'aria-label': label }, el('p', { class: 'tool-pad hint' }, 'Loading…'));
   /** @type {Tool | null} */ let tool = null;
   let asked = false;
   let wanted = false;

@@ -57,9 +57,10 @@ export class Server {
 
   get url() { return `http://${this.address}/`; }
 
-  async run() {
+  /** @param {...string} more flags for this time only */
+  async run(...more) {
     const database = path.join(this.#folder, 'chat.db');
-    this.#process = spawn(BINARY, ['--db', database, '--bind', this.address, ...this.#flags, ...this.#serving], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#process = spawn(BINARY, ['--db', database, '--bind', this.address, ...this.#flags, ...this.#serving, ...more], { stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.#process;
     process.once('exit', () => child.kill('SIGKILL')); // also when a test ends the process early
     this.#killed = false;

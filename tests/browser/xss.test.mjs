@@ -1,51 +1,250 @@
-/** Markup in every field of the page stays text: no dialog, no report of the content security policy. */
+/** 80 texts that would like to be markup, through every way by which a text gets onto the page. */
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { createHmac } from 'node:crypto';
+import { after, before, test } from 'node:test';
 import { Person, Server, launchBrowser } from './harness.mjs';
-import { PAYLOADS } from './payloads.mjs';
+import { nameable, payloads, planted } from './payloads.mjs';
 
-test('eighty payloads as messages, names, rooms, reasons and hash are shown as the text that they are', async (t) => {
-  const browser = await launchBrowser();
-  t.after(() => browser.close());
-  const server = await Server.start('--rate-limit', '0');
-  t.after(() => server.stop());
-  assert.equal(new Set(PAYLOADS).size, 80);
+const SECRET = 'a secret that is only used by these tests'; // that of Server.startIntegrated
 
-  const name = '<img src=x onerror=alert(9)>';
-  const eve = await (await Person.arrive(browser, server)).asGuest(name);
-  const { page } = eve;
-  for (const payload of PAYLOADS) await eve.write(payload);
-  await eve.stored(PAYLOADS.at(-1));
-  assert.deepEqual((await eve.contents()).slice(-80), PAYLOADS);
-  assert.equal(await page.locator('#me-name').textContent(), name);
+let browser;
+let server;
 
-  // As rooms, and where one is too long or otherwise refused, as what the reason speaks of.
-  for (const payload of PAYLOADS) {
-    const problem = page.locator('#join-problem');
-    await page.locator('#join-name').fill(payload);
-    await page.locator('#join-name').press('Enter');
-    const wanted = payload.slice(0, 64).trim();
-    await page.waitForFunction((text) => document.getElementById('talk-name').textContent === `#${text}`
-      || document.getElementById('join-problem').textContent !== '', wanted);
-    assert.equal(await problem.locator('*').count(), 0);
-    await page.evaluate((hash) => { location.hash = hash; }, payload);
-  }
-  assert.equal(await page.locator('#sidebar :is(script, img, iframe, object, details, a), #messages :is(script, img, iframe, object, details, a)').count(), 0);
-  assert.deepEqual(await page.evaluate(() => Object.keys(localStorage)), []);
-  await eve.leave();
+before(async () => {
+  browser = await launchBrowser();
+  server = await Server.start('--rate-limit', '0', '--new-rooms-per-minute', '10000');
 });
 
-test('a name with a bidi override is refused in words', async (t) => {
-  const browser = await launchBrowser();
-  t.after(() => browser.close());
-  const server = await Server.start();
-  t.after(() => server.stop());
-  const eve = await Person.arrive(browser, server);
-  for (const mark of ['\u202e', '\u2066', '\u200f', '\u0007']) {
-    await eve.page.getByLabel('Your name').fill(`ann${mark}bob`);
-    await eve.page.getByRole('button', { name: 'Continue as guest' }).click();
-    await eve.page.locator('#guest-form [data-problem=username]:visible').waitFor();
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/** Somebody on the page, and every address that the page asked for. */
+async function arrive(on, options) {
+  const person = await Person.arrive(browser, on, options);
+  person.asked = [];
+  person.context.on('request', (request) => person.asked.push(request.url()));
+  return person;
+}
+
+/** Nothing ran, nothing was planted, nobody else was asked, and the token is where it belongs. */
+async function assertHarmless(person, on = server) {
+  person.assertNoProblems();
+  assert.deepEqual(await person.page.evaluate(planted), [], 'something of a text became a part of the page');
+  assert.deepEqual(person.asked.filter((url) => !url.startsWith(on.url)), [], 'another host was asked');
+  const kept = await person.page.evaluate(() => ({
+    local: JSON.stringify({ ...localStorage }), cookie: document.cookie,
+    names: Object.keys(sessionStorage).filter((key) => /eyJ[\w-]+\.eyJ/.test(sessionStorage[key])), address: location.href,
+  }));
+  assert.equal(kept.local, '{}', 'localStorage stays empty');
+  assert.equal(kept.cookie, '');
+  assert.deepEqual(kept.names.filter((name) => !/^chat-server(-2)?$/.test(name)), [], 'the token lies under the key of its session only');
+  assert.ok(!/eyJ/.test(kept.address), 'no token in the address');
+}
+
+/** POSTs to the API, for somebody with this token. */
+async function post(on, path, body, token) {
+  const answer = await fetch(new URL(path, on.url), {
+    method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) },
+  });
+  return { status: answer.status, body: await answer.json() };
+}
+
+const tokenOf = (person) => person.page.evaluate(() => JSON.parse(sessionStorage.getItem('chat-server')).token);
+const base64 = (value) => Buffer.from(value).toString('base64url');
+
+/** A token made by hand. */
+function forge(claims, secret) {
+  const head = `${base64('{"alg":"HS256","typ":"JWT"}')}.${base64(JSON.stringify(claims))}`;
+  return `${head}.${createHmac('sha256', secret).update(head).digest('base64url')}`;
+}
+
+const inAnHour = () => Math.floor(Date.now() / 1000) + 3600;
+
+/** The texts of all that `selector` finds, once there are `count`. */
+async function texts(person, selector, count) {
+  await person.page.waitForFunction(([selector, count]) => document.querySelectorAll(selector).length >= count, [selector, count]);
+  return person.page.locator(selector).allTextContents();
+}
+
+test('as messages in a room and in a DM, in the frames of the inspector, in drafts, and back from the history', async () => {
+  const ann = await (await arrive(server)).asGuest();
+  const bob = (await post(server, '/api/v1/auth/guest', {})).body;
+  for (const to of [{ room: 'general' }, { to: await ann.id() }]) {
+    for (const content of payloads) assert.equal((await post(server, '/api/v1/chat/messages', { ...to, content }, bob.token)).status, 201);
   }
-  await eve.leave();
+  assert.deepEqual(await texts(ann, '#messages .content', 80), payloads);
+  await ann.page.locator('#dms .conversation').click();
+  await ann.page.locator('#empty').waitFor({ state: 'hidden' });
+  await ann.page.waitForFunction(() => document.querySelector('#talk-line').textContent.includes('80 messages'));
+  if (await ann.page.locator('#messages .content').count() < 80) await ann.page.locator('#earlier').evaluate((button) => button.click());
+  assert.deepEqual(await texts(ann, '#messages .content', 80), payloads, 'in the DM');
+
+  // Every frame as it came, in its line and opened.
+  assert.ok(await ann.page.locator('#frames').isVisible());
+  await ann.page.waitForFunction(() => document.querySelectorAll('#frames .frame.in').length >= 160);
+  const frames = await ann.page.evaluate(async () => {
+    const all = [...document.querySelectorAll('#frames .frame.in')];
+    const opened = all.map((frame) => new Promise((resolve) => { frame.addEventListener('toggle', resolve, { once: true }); }));
+    for (const frame of all) frame.open = true;
+    await Promise.all(opened);
+    return all.map((frame) => frame.querySelector('pre').textContent);
+  });
+  const inFrames = frames.map((text) => { try { return JSON.parse(text); } catch { return {}; } }).filter(({ type }) => type === 'message' || type === 'dm').map(({ data }) => data.content);
+  for (const text of payloads) assert.equal(inFrames.filter((content) => content === text).length, 2, `in the frames: ${text}`);
+  await assertHarmless(ann);
+
+  // Written by oneself: a draft, then a message of one's own, and the raw composer with what was sent before.
+  await ann.openConversation('general');
+  const composer = ann.page.locator('#composer-text');
+  for (const text of payloads.slice(0, 10)) await ann.write(text);
+  await composer.fill(payloads.join(' '));
+  await ann.openTab('Raw');
+  for (const content of payloads.slice(0, 20)) {
+    await ann.page.locator('#raw-text').fill(JSON.stringify({ type: content, room: content, content, ref: content.slice(0, 64) }));
+    await ann.page.locator('#raw-send').click();
+  }
+  await ann.page.locator('#raw-answer pre').waitFor();
+  const before = await ann.page.locator('#raw-history').textContent();
+  for (const text of payloads.slice(0, 20)) assert.ok(before.includes(JSON.stringify(text).slice(1, 20)), `in what was sent before: ${text}`);
+  await ann.openTab('Frames');
+  await assertHarmless(ann);
+
+  await ann.page.reload();
+  await ann.connected();
+  await ann.page.waitForFunction(() => document.querySelectorAll('#messages .content').length >= 50);
+  assert.equal(await composer.inputValue(), payloads.join(' '), 'the draft is what was written');
+  assert.deepEqual((await ann.contents()).slice(-10), payloads.slice(0, 10));
+  await assertHarmless(ann);
+  await ann.leave();
+});
+
+test('as names of guests and of rooms where the rules take them, and in the words of a refusal', async () => {
+  const ann = await (await arrive(server)).asGuest();
+  const token = await tokenOf(ann);
+  const named = [];
+  for (const username of payloads) {
+    const { status, body } = await post(server, '/api/v1/auth/guest', { username });
+    assert.equal(status, nameable.includes(username) ? 201 : 400, `${username}: ${JSON.stringify(body)}`);
+    if (status === 201) {
+      named.push(username);
+      assert.equal((await post(server, '/api/v1/chat/messages', { room: 'names', content: 'hello' }, body.token)).status, 201);
+      assert.equal((await post(server, '/api/v1/chat/messages', { to: await ann.id(), content: 'hello' }, body.token)).status, 201);
+    }
+    const room = await post(server, '/api/v1/rooms', { name: username }, token);
+    assert.equal(room.status, nameable.includes(username) ? 201 : 400, `room ${username}`);
+  }
+  await ann.page.evaluate((rooms) => addEventListener('pagehide', () => {
+    const session = JSON.parse(sessionStorage.getItem('chat-server'));
+    sessionStorage.setItem('chat-server', JSON.stringify({ ...session, rooms, active: 'room:names' }));
+  }), ['names', ...named]);
+  await ann.page.reload();
+  await ann.connected();
+  await ann.page.waitForFunction(() => document.querySelectorAll('#messages .name').length >= 50);
+  while (await ann.page.locator('#messages .name').count() < named.length) {
+    const count = await ann.page.locator('#messages .name').count();
+    await ann.page.locator('#earlier').evaluate((button) => button.click());
+    await ann.page.waitForFunction((count) => document.querySelectorAll('#messages .name').length > count, count);
+  }
+  assert.deepEqual(await texts(ann, '#messages .name', named.length), named);
+  assert.deepEqual(await texts(ann, '#rooms .conversation-name', named.length + 1), ['names', ...named]);
+  assert.deepEqual((await texts(ann, '#dms .conversation-name', named.length)).sort(), [...named].sort());
+  await assertHarmless(ann);
+
+  // Each opened, so that it is in the head, the title and the composer as well.
+  const heads = await ann.page.evaluate(async (count) => {
+    const drawn = () => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
+    const seen = [];
+    for (let at = 1; at <= count; at += 1) {
+      document.querySelectorAll('#rooms .conversation')[at].click();
+      const name = document.querySelectorAll('#rooms .conversation-name')[at].textContent;
+      for (let tries = 0; tries < 200 && document.querySelector('#talk-name').textContent !== `#${name}`; tries += 1) await drawn();
+      seen.push([document.querySelector('#talk-name').textContent, document.querySelector('#composer-text').placeholder]);
+    }
+    return seen;
+  }, named.length);
+  assert.deepEqual(heads, named.map((name) => [`#${name}`, `Write to #${name}`]));
+  await assertHarmless(ann);
+
+  // One signs in under such a name, and the next is told that it is taken.
+  const [name] = nameable.filter((text) => text.includes('onerror'));
+  const bob = await arrive(server);
+  await bob.page.getByLabel('Your name').fill(name);
+  await bob.page.getByLabel('Your name').press('Enter');
+  const problem = bob.page.locator('#guest-form .problem:visible');
+  await problem.waitFor();
+  assert.ok((await problem.textContent()).includes(name));
+  await assertHarmless(bob);
+
+  // Whatever words a server finds for a refusal.
+  let words = '';
+  await bob.page.route('**/api/v1/auth/guest', (route) => route.fulfill({
+    status: 400, contentType: 'application/json', body: JSON.stringify({ error: { code: words, message: words, field: words } }),
+  }));
+  for (words of payloads) {
+    await bob.page.getByLabel('Your name').press('Enter');
+    await bob.page.waitForFunction((words) => [...document.querySelectorAll('#guest-form .problem')].some((node) => !node.hidden && node.textContent === words), words);
+  }
+  await assertHarmless(bob);
+  await bob.leave();
+  await ann.leave();
+});
+
+test('as claims of a token: forged ones on the sign-in card, real ones as users of an integrated server', async (t) => {
+  const own = await Server.startIntegrated('--rate-limit', '0');
+  t.after(() => own.stop());
+  const tokens = payloads.map((text, index) => forge({ user_id: index + 2, username: text, role: text.slice(0, 60), iss: text, [text]: text, exp: inAnHour() }, 'a secret of somebody else altogether'));
+  const ann = await arrive(own);
+  await ann.page.locator('#token-input').waitFor();
+  const shown = await ann.page.evaluate((tokens) => tokens.map((token) => {
+    const input = document.querySelector('#token-input');
+    input.value = token;
+    input.dispatchEvent(new Event('input', { bubbles: true }));
+    return [...document.querySelectorAll('#claims dd > bdi')].map((node) => node.textContent);
+  }), tokens);
+  payloads.forEach((text, index) => assert.ok(shown[index].filter((value) => value === JSON.stringify(text)).length >= 2, `as a claim: ${text} ${shown[index]}`));
+  await ann.page.locator('#token-form [type=submit]').click();
+  await ann.page.locator('#token-form .problem:visible').waitFor();
+  for (const text of payloads) {
+    await ann.page.locator('#token-input').fill(text);
+    assert.equal(await ann.page.locator('#token-input').inputValue(), text);
+  }
+  await assertHarmless(ann, own);
+
+  // Now with the right secret: the backend decides what its users are called.
+  const real = payloads.map((text, index) => forge({ user_id: index + 2, username: text, exp: inAnHour() }, SECRET));
+  await ann.page.locator('#token-input').fill(real[10]);
+  await ann.page.locator('#token-form [type=submit]').click();
+  await ann.connected();
+  for (const token of real) assert.equal((await post(own, '/api/v1/chat/messages', { room: 'general', content: 'hello' }, token)).status, 201);
+  const names = await texts(ann, '#messages .name', payloads.length);
+  payloads.forEach((text, index) => assert.equal(names[index], nameable.includes(text) ? text : names[index], 'the name of a user of the backend'));
+  assert.ok(nameable.includes(payloads[10]));
+  assert.equal(await ann.page.locator('#me-name').textContent(), payloads[10]);
+  await ann.openTab('Token');
+  await ann.page.locator('#inspector .token-verdict[data-state=good]').waitFor();
+  assert.ok((await ann.page.locator('#inspector .token-verdict').textContent()).includes(payloads[10]));
+  await ann.page.getByRole('button', { name: 'Another token' }).click();
+  await ann.page.locator('#doctor-input').fill(tokens[11]);
+  await ann.page.locator('#inspector .token-verdict[data-state=bad]').waitFor();
+  assert.ok((await ann.page.locator('#inspector .token-json').textContent()).includes(JSON.stringify(payloads[11])));
+  await assertHarmless(ann, own);
+  await ann.leave();
+});
+
+test('as the query and the hash of the address', async () => {
+  const ann = await arrive(server);
+  // One load with each as its hash, without 80 loads: a new hash is a new event, and the query holds them all in four addresses.
+  for (let from = 0; from < payloads.length; from += 20) {
+    const part = payloads.slice(from, from + 20).map(encodeURIComponent);
+    await ann.page.goto(`${server.url}?${part.map((text, index) => `q${index}=${text}&${text}`).join('&')}#${part[0]}`);
+    await ann.page.getByLabel('Your name').waitFor();
+    await ann.page.evaluate((part) => { for (const text of part) location.hash = text; for (const text of part) location.hash = decodeURIComponent(text); }, part);
+    await assertHarmless(ann);
+  }
+  await ann.asGuest();
+  await assertHarmless(ann);
+  await ann.leave();
 });
