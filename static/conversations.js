@@ -18,7 +18,7 @@ const RESET_REASONS = {
 
 /**
  * @typedef {{key: string, kind: 'room' | 'dm', room: string, peer: number, name: string, timeline: Timeline,
- *   status: 'new' | 'loading' | 'ready' | 'failed', reason: string, hasMore: boolean, loadingEarlier: boolean,
+ *   status: 'new' | 'loading' | 'ready' | 'failed', reason: string, hasMore: boolean, loadingEarlier: boolean, earlierFailed: boolean,
  *   lastSeq: number, newSince: number, readingBack: boolean, notice: string}} Conversation `newSince`: the `seq` up to
  *   which all was read when it was opened; `readingBack`: what is on the screen is old, so it must not be let go;
  *   `notice`: what there is to say about what comes before the first message
@@ -42,6 +42,11 @@ export class Conversations {
     for (const room of session.rooms) this.#add({ key: `room:${room}`, kind: 'room', room, name: room });
     for (const { id, name } of session.dms) this.#add({ key: `dm:${id}`, kind: 'dm', peer: id, name });
     if (!this.#all.has(session.active)) session.active = this.#all.keys().next().value ?? '';
+    session.failed ??= [];
+    for (const { key, ...failed } of session.failed) this.#all.get(key)?.timeline.put({ ...failed, status: 'failed' });
+    chat.on('queued', (waiting) => this.#queued(waiting));
+    chat.on('stored', (waiting) => this.#stored(waiting));
+    chat.on('unsent', (waiting) => this.#unsent(waiting));
   }
 
   get list() { return [...this.#all.values()]; }
@@ -97,7 +102,9 @@ export class Conversations {
   /** What is on its way waits as long as there is no connection. */
   connection(isOpen) {
     for (const { timeline } of this.#all.values()) {
-      for (const outgoing of timeline.outgoing) if (outgoing.status !== 'failed') outgoing.status = isOpen ? 'sending' : 'waiting';
+      for (const outgoing of timeline.outgoing) {
+        if (outgoing.status === 'sending' || outgoing.status === 'waiting') outgoing.status = isOpen ? 'sending' : 'waiting';
+      }
     }
     this.#changed();
   }
@@ -116,8 +123,9 @@ export class Conversations {
     this.select(conversation.key);
   }
 
-  /** Leaves a room, or closes a direct conversation. */
+  /** Leaves a room, or closes a direct conversation. What still waits there is not sent any more. */
   async close(conversation) {
+    for (const { nonce } of conversation.timeline.outgoing) this.discard(conversation, nonce);
     this.#all.delete(conversation.key);
     delete this.#session.read[conversation.key];
     delete this.#session.drafts[conversation.key];
@@ -159,6 +167,7 @@ export class Conversations {
       if (conversation.status !== 'loading') return; // a reset was faster
       conversation.hasMore = hasMore;
       conversation.status = 'ready';
+      if (hasMore && messages.length > 0) conversation.timeline.keepFrom(messages[0].id); // our own came in before the page
       this.#merge(conversation, messages);
     } catch (error) {
       if (conversation.status !== 'loading') return;
@@ -168,10 +177,21 @@ export class Conversations {
     this.#changed();
   }
 
+  /** After a failure: a room that could not be joined has to be, or nothing that is written later would come. */
+  async loadAgain(conversation) {
+    if (conversation.kind === 'room' && !this.#chat.rooms.includes(conversation.room)) {
+      Object.assign(conversation, { status: 'new', reason: '' });
+      this.#changed();
+      await this.#joinKnown(conversation);
+      if (conversation.status === 'failed') return;
+    }
+    await this.load(conversation);
+  }
+
   async loadEarlier(conversation) {
     const first = conversation.timeline.messages[0];
     if (!first || conversation.loadingEarlier) return;
-    conversation.loadingEarlier = true;
+    Object.assign(conversation, { loadingEarlier: true, earlierFailed: false });
     this.#changed();
     try {
       const { messages, hasMore } = await this.#history(conversation, { limit: PAGE, before: first.id });
@@ -180,7 +200,7 @@ export class Conversations {
         this.#merge(conversation, messages);
       }
     } catch {
-      // The button is still there.
+      conversation.earlierFailed = true; // the button is still there, and nothing asks by itself
     }
     conversation.loadingEarlier = false;
     this.#changed();
@@ -203,38 +223,77 @@ export class Conversations {
 
   /** @returns {Promise<import('./chat-client.js').Receipt | undefined>} none when it was not stored, which is shown */
   send(conversation, content, nonce = newNonce()) {
-    const outgoing = { nonce, content, at: Date.now(), status: 'waiting' };
-    conversation.timeline.outgoing.push(outgoing);
-    return this.#deliver(conversation, outgoing);
+    conversation.timeline.put({ nonce, content, at: Date.now(), status: this.#onItsWay });
+    return this.#deliver(conversation, nonce, content);
   }
 
   retry(conversation, nonce) {
     const outgoing = conversation.timeline.outgoing.find((candidate) => candidate.nonce === nonce);
-    if (outgoing) this.#deliver(conversation, outgoing);
+    if (!outgoing) return;
+    Object.assign(outgoing, { status: this.#onItsWay, reason: undefined });
+    this.#forgetFailed(nonce);
+    this.#deliver(conversation, nonce, outgoing.content);
   }
 
   discard(conversation, nonce) {
     this.#chat.cancel(nonce);
-    conversation.timeline.outgoing = conversation.timeline.outgoing.filter((outgoing) => outgoing.nonce !== nonce);
+    conversation.timeline.drop(nonce);
+    this.#forgetFailed(nonce);
     this.#changed();
   }
 
-  async #deliver(conversation, outgoing) {
-    const { nonce, content } = outgoing;
-    outgoing.status = this.#chat.state === 'open' ? 'sending' : 'waiting';
+  get #onItsWay() { return this.#chat.state === 'open' ? 'sending' : 'waiting'; }
+
+  /** What comes of it is shown by the events, which tell it of a send before the last reload as well. */
+  #deliver({ kind, room, peer }, nonce, content) {
     this.#changed();
-    /** @type {import('./chat-client.js').Receipt | undefined} */ let receipt;
-    try {
-      receipt = conversation.kind === 'room'
-        ? await this.#chat.send(conversation.room, content, { nonce })
-        : await this.#chat.dm(conversation.peer, content, { nonce });
-      conversation.timeline.stored(outgoing, receipt, this.#session.user.username);
-      this.#seen(conversation, receipt.seq);
-    } catch (error) {
-      Object.assign(outgoing, { status: 'failed', reason: error.message });
+    const sent = kind === 'room' ? this.#chat.send(room, content, { nonce }) : this.#chat.dm(peer, content, { nonce });
+    return sent.catch(() => undefined);
+  }
+
+  #queued({ room, to, nonce, content, restored }) {
+    // A conversation that was closed meanwhile is opened again: nothing goes out unseen.
+    const conversation = this.#placeOf({ room, to })
+      ?? this.#add(room === undefined ? { key: `dm:${to}`, kind: 'dm', peer: to, name: `user ${to}` } : { key: `room:${room}`, kind: 'room', room, name: room });
+    const outgoing = conversation.timeline.put({ nonce, content, at: Date.now(), status: this.#onItsWay });
+    outgoing.queued = true;
+    this.#forgetFailed(nonce);
+    if (restored) this.#saveList();
+    this.#changed();
+  }
+
+  #stored({ room, to, nonce, content, receipt }) {
+    const conversation = this.#placeOf({ room, to });
+    if (!conversation) return;
+    const { timeline, key, hasMore } = conversation;
+    const { read, user } = this.#session;
+    if (read[key] === receipt.seq - 1) read[key] = receipt.seq;
+    if (hasMore && receipt.id < timeline.messages[0]?.id) timeline.drop(nonce); // stored long ago, and not loaded
+    else timeline.stored({ nonce, content }, receipt, user.username);
+    this.#seen(conversation, receipt.seq);
+    this.#remember();
+    this.#changed();
+  }
+
+  /** The client keeps what it could not finish, so that only a refusal is the end of it. */
+  #unsent({ room, to, nonce, content, error }) {
+    const conversation = this.#placeOf({ room, to });
+    const outgoing = conversation?.timeline.outgoing.find((candidate) => candidate.nonce === nonce);
+    if (!outgoing || error.code === 'cancelled') return;
+    if (error.code === 'disconnected' && outgoing.queued) outgoing.status = 'held';
+    else {
+      Object.assign(outgoing, { status: 'failed', reason: error.message, queued: false });
+      this.#session.failed.push({ key: conversation.key, nonce, content, at: outgoing.at, reason: error.message });
+      this.#remember();
     }
     this.#changed();
-    return receipt;
+  }
+
+  #placeOf({ room, to }) { return this.#all.get(room === undefined ? `dm:${to}` : `room:${room}`); }
+
+  #forgetFailed(nonce) {
+    this.#session.failed = this.#session.failed.filter((failed) => failed.nonce !== nonce);
+    this.#remember();
   }
 
   async #joinKnown(conversation) {
@@ -303,7 +362,7 @@ export class Conversations {
     if (known) return known;
     const conversation = {
       key, kind, room, peer, name, timeline: new Timeline(this.#session.user.id),
-      status: 'new', reason: '', hasMore: false, loadingEarlier: false, lastSeq: 0,
+      status: 'new', reason: '', hasMore: false, loadingEarlier: false, earlierFailed: false, lastSeq: 0,
       newSince: -1, readingBack: false, notice: '',
     };
     this.#all.set(key, conversation);
