@@ -4,7 +4,7 @@
  * That every message comes once and in order, and every send is stored once, is the client's work.
  */
 
-import { newNonce } from './chat-client.js';
+import { Sends } from './sends.js';
 import { Timeline } from './timeline.js';
 
 const PAGE = 50;
@@ -30,6 +30,7 @@ export class Conversations {
   #session;
   #remember;
   #changed;
+  #sends;
 
   /**
    * @param {{chat: any, session: import('./session.js').Session, remember(): void, changed(): void}} options
@@ -42,11 +43,9 @@ export class Conversations {
     for (const room of session.rooms) this.#add({ key: `room:${room}`, kind: 'room', room, name: room });
     for (const { id, name } of session.dms) this.#add({ key: `dm:${id}`, kind: 'dm', peer: id, name });
     if (!this.#all.has(session.active)) session.active = this.#all.keys().next().value ?? '';
-    session.failed ??= [];
-    for (const { key, ...failed } of session.failed) this.#all.get(key)?.timeline.put({ ...failed, status: 'failed' });
-    chat.on('queued', (waiting) => this.#queued(waiting));
-    chat.on('stored', (waiting) => this.#stored(waiting));
-    chat.on('unsent', (waiting) => this.#unsent(waiting));
+    this.#sends = new Sends({
+      chat, session, remember, changed, placeOf: (fields, opens) => this.#placeOf(fields, opens), seen: (conversation, seq) => this.#seen(conversation, seq),
+    });
   }
 
   get list() { return [...this.#all.values()]; }
@@ -101,11 +100,7 @@ export class Conversations {
 
   /** What is on its way waits as long as there is no connection. */
   connection(isOpen) {
-    for (const { timeline } of this.#all.values()) {
-      for (const outgoing of timeline.outgoing) {
-        if (outgoing.status === 'sending' || outgoing.status === 'waiting') outgoing.status = isOpen ? 'sending' : 'waiting';
-      }
-    }
+    for (const conversation of this.#all.values()) this.#sends.connection(conversation, isOpen);
     this.#changed();
   }
 
@@ -222,78 +217,17 @@ export class Conversations {
   }
 
   /** @returns {Promise<import('./chat-client.js').Receipt | undefined>} none when it was not stored, which is shown */
-  send(conversation, content, nonce = newNonce()) {
-    conversation.timeline.put({ nonce, content, at: Date.now(), status: this.#onItsWay });
-    return this.#deliver(conversation, nonce, content);
-  }
+  send(conversation, content, nonce) { return this.#sends.send(conversation, content, nonce); }
+  retry(conversation, nonce) { this.#sends.retry(conversation, nonce); }
+  discard(conversation, nonce) { this.#sends.discard(conversation, nonce); }
 
-  retry(conversation, nonce) {
-    const outgoing = conversation.timeline.outgoing.find((candidate) => candidate.nonce === nonce);
-    if (!outgoing) return;
-    Object.assign(outgoing, { status: this.#onItsWay, reason: undefined });
-    this.#forgetFailed(nonce);
-    this.#deliver(conversation, nonce, outgoing.content);
-  }
-
-  discard(conversation, nonce) {
-    this.#chat.cancel(nonce);
-    conversation.timeline.drop(nonce);
-    this.#forgetFailed(nonce);
-    this.#changed();
-  }
-
-  get #onItsWay() { return this.#chat.state === 'open' ? 'sending' : 'waiting'; }
-
-  /** What comes of it is shown by the events, which tell it of a send before the last reload as well. */
-  #deliver({ kind, room, peer }, nonce, content) {
-    this.#changed();
-    const sent = kind === 'room' ? this.#chat.send(room, content, { nonce }) : this.#chat.dm(peer, content, { nonce });
-    return sent.catch(() => undefined);
-  }
-
-  #queued({ room, to, nonce, content, restored }) {
-    // A conversation that was closed meanwhile is opened again: nothing goes out unseen.
-    const conversation = this.#placeOf({ room, to })
-      ?? this.#add(room === undefined ? { key: `dm:${to}`, kind: 'dm', peer: to, name: `user ${to}` } : { key: `room:${room}`, kind: 'room', room, name: room });
-    const outgoing = conversation.timeline.put({ nonce, content, at: Date.now(), status: this.#onItsWay });
-    outgoing.queued = true;
-    this.#forgetFailed(nonce);
-    if (restored) this.#saveList();
-    this.#changed();
-  }
-
-  #stored({ room, to, nonce, content, receipt }) {
-    const conversation = this.#placeOf({ room, to });
-    if (!conversation) return;
-    const { timeline, key, hasMore } = conversation;
-    const { read, user } = this.#session;
-    if (read[key] === receipt.seq - 1) read[key] = receipt.seq;
-    if (hasMore && receipt.id < timeline.messages[0]?.id) timeline.drop(nonce); // stored long ago, and not loaded
-    else timeline.stored({ nonce, content }, receipt, user.username);
-    this.#seen(conversation, receipt.seq);
-    this.#remember();
-    this.#changed();
-  }
-
-  /** The client keeps what it could not finish, so that only a refusal is the end of it. */
-  #unsent({ room, to, nonce, content, error }) {
-    const conversation = this.#placeOf({ room, to });
-    const outgoing = conversation?.timeline.outgoing.find((candidate) => candidate.nonce === nonce);
-    if (!outgoing || error.code === 'cancelled') return;
-    if (error.code === 'disconnected' && outgoing.queued) outgoing.status = 'held';
-    else {
-      Object.assign(outgoing, { status: 'failed', reason: error.message, queued: false });
-      this.#session.failed.push({ key: conversation.key, nonce, content, at: outgoing.at, reason: error.message });
-      this.#remember();
-    }
-    this.#changed();
-  }
-
-  #placeOf({ room, to }) { return this.#all.get(room === undefined ? `dm:${to}` : `room:${room}`); }
-
-  #forgetFailed(nonce) {
-    this.#session.failed = this.#session.failed.filter((failed) => failed.nonce !== nonce);
-    this.#remember();
+  /** Where a send goes. One that was left meanwhile is there again: nothing goes out unseen. */
+  #placeOf({ room, to }, opens = false) {
+    const known = this.#all.get(room === undefined ? `dm:${to}` : `room:${room}`);
+    if (known || !opens) return known;
+    const added = this.#add(room === undefined ? { key: `dm:${to}`, kind: 'dm', peer: to, name: `user ${to}` } : { key: `room:${room}`, kind: 'room', room, name: room });
+    this.#saveList();
+    return added;
   }
 
   async #joinKnown(conversation) {

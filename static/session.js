@@ -11,7 +11,7 @@ const FINAL = new Set(['unauthorized', 'forbidden']); // asking again would not 
 
 /** @typedef {{token: string, user: {id: number, username: string}, rooms: string[], dms: {id: number, name: string}[],
  *   read: Record<string, number>, drafts: Record<string, string>, active: string, mode?: string,
- *   failed?: {key: string, nonce: string, content: string, at: number, reason: string}[]}} Session `mode`: of the server,
+ *   failed?: {room?: string, to?: number, nonce: string, content: string, at: number, reason: string}[]}} Session `mode`: of the server,
  *   when it was signed in to; `failed`: what was refused, in the order of the refusals */
 
 /** @param {string} key @returns {Session | null} */

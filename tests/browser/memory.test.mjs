@@ -277,7 +277,8 @@ test('a token that nears its end is renewed by the page, on the same connection,
   await ann.leave();
 });
 
-test('where another backend makes the tokens an ended one leads to the sign-in, with the reason; what waits is kept for the same person', async (t) => {
+/** Alice writes without a server, and her token ends meanwhile. */
+async function endedWithSomethingToSay(t) {
   const own = await Server.startIntegrated();
   t.after(() => own.stop());
   const ann = await Person.arrive(browser, own);
@@ -299,12 +300,49 @@ test('where another backend makes the tokens an ended one leads to the sign-in, 
   await page.locator('.outgoing.held', { hasText: 'It is sent once you have signed in again' }).waitFor();
   await page.getByRole('button', { name: 'Sign in again' }).click();
   await page.locator('#signin-notice', { hasText: 'expired' }).waitFor();
+  assert.equal(asked, 0);
+  return { own, ann };
+}
+
+test('where another backend makes the tokens an ended one leads to the sign-in, with the reason, and the same person sends what waited', async (t) => {
+  const { own, ann } = await endedWithSomethingToSay(t);
+  await ann.withToken(await own.token('--user-id', '1', '--username', 'alice'));
+  await ann.stored('written before the end');
+  assert.deepEqual(await ann.contents(), ['written before the end']);
+  await ann.leave();
+});
+
+test('somebody else who signs in after an ended token sends nothing of what waited', async (t) => {
+  const { own, ann } = await endedWithSomethingToSay(t);
   await ann.withToken(await own.token('--user-id', '2', '--username', 'bob'));
   await ann.write('bob was here');
   await ann.stored('bob was here');
-  assert.deepEqual(await ann.contents(), ['bob was here'], 'somebody else sends nothing of hers');
-  assert.equal(asked, 0);
+  assert.deepEqual(await ann.contents(), ['bob was here']);
+  assert.deepEqual(await history(own, await ann.token(), 'rooms/general'), ['bob was here']);
   await ann.leave();
+});
+
+test('a room that could not be joined says why, and another try joins and loads it', async () => {
+  const ann = await Person.arrive(browser, server);
+  let refuse = true;
+  await ann.page.routeWebSocket('**', (route) => {
+    const far = route.connectToServer();
+    route.onMessage((text) => {
+      const { type, ref } = JSON.parse(text);
+      if (refuse && type === 'join') route.send(JSON.stringify({ type: 'error', ref, message: 'closed for now', data: { code: 'forbidden', message: 'closed for now' } }));
+      else if (refuse && type === 'room_history') route.send(JSON.stringify({ type: 'error', ref, message: 'closed for now', data: { code: 'forbidden', message: 'closed for now' } }));
+      else far.send(text);
+    });
+  });
+  await ann.asGuest();
+  await ann.page.locator('#empty', { hasText: 'closed for now' }).waitFor();
+  refuse = false;
+  await ann.page.locator('#empty').getByRole('button', { name: 'Try again' }).press('Enter');
+  const bob = await (await Person.arrive(browser, server)).asGuest();
+  await ann.page.locator('#empty', { hasText: /closed for now|Joining|Loading/ }).waitFor({ state: 'detached' });
+  await bob.write('is anybody there?');
+  await ann.sees('is anybody there?');
+  for (const person of [ann, bob]) await person.leave();
 });
 
 test('an empty pane says what to do: in a room, with a person, without a conversation, and without a connection', async (t) => {
