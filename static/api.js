@@ -36,6 +36,8 @@ async function request(path, options) {
 
 export const health = () => request('/healthz');
 export const me = (token) => request('/api/v1/auth/me', { token });
+/** A fresh token for a good one: where the server makes the tokens itself. */
+export const refresh = (token) => request('/api/v1/auth/refresh', { method: 'POST', token });
 export const guest = (username) => request('/api/v1/auth/guest', { method: 'POST', body: username ? { username } : {} });
 export const register = (username, password) => request('/api/v1/auth/register', { method: 'POST', body: { username, password } });
 export const login = (username, password) => request('/api/v1/auth/login', { method: 'POST', body: { username, password } });

@@ -4,7 +4,7 @@
  * That every message comes once and in order, and every send is stored once, is the client's work.
  */
 
-import { newNonce } from './chat-client.js';
+import { Sends } from './sends.js';
 import { Timeline } from './timeline.js';
 
 const PAGE = 50;
@@ -18,7 +18,7 @@ const RESET_REASONS = {
 
 /**
  * @typedef {{key: string, kind: 'room' | 'dm', room: string, peer: number, name: string, timeline: Timeline,
- *   status: 'new' | 'loading' | 'ready' | 'failed', reason: string, hasMore: boolean, loadingEarlier: boolean,
+ *   status: 'new' | 'loading' | 'ready' | 'failed', reason: string, hasMore: boolean, loadingEarlier: boolean, earlierFailed: boolean,
  *   lastSeq: number, newSince: number, readingBack: boolean, notice: string}} Conversation `newSince`: the `seq` up to
  *   which all was read when it was opened; `readingBack`: what is on the screen is old, so it must not be let go;
  *   `notice`: what there is to say about what comes before the first message
@@ -30,6 +30,7 @@ export class Conversations {
   #session;
   #remember;
   #changed;
+  #sends;
 
   /**
    * @param {{chat: any, session: import('./session.js').Session, remember(): void, changed(): void}} options
@@ -42,6 +43,9 @@ export class Conversations {
     for (const room of session.rooms) this.#add({ key: `room:${room}`, kind: 'room', room, name: room });
     for (const { id, name } of session.dms) this.#add({ key: `dm:${id}`, kind: 'dm', peer: id, name });
     if (!this.#all.has(session.active)) session.active = this.#all.keys().next().value ?? '';
+    this.#sends = new Sends({
+      chat, session, remember, changed, placeOf: (fields, opens) => this.#placeOf(fields, opens), seen: (conversation, message) => this.#told(conversation, message),
+    });
   }
 
   get list() { return [...this.#all.values()]; }
@@ -88,6 +92,11 @@ export class Conversations {
     this.#changed();
   }
 
+  #told(conversation, message) {
+    this.#seen(conversation, message.seq);
+    this.#last(conversation, message);
+  }
+
   #last(conversation, message) {
     if (conversation && message && message.id > (conversation.last?.id ?? 0)) conversation.last = message;
   }
@@ -120,9 +129,7 @@ export class Conversations {
 
   /** What is on its way waits as long as there is no connection. */
   connection(isOpen) {
-    for (const { timeline } of this.#all.values()) {
-      for (const outgoing of timeline.outgoing) if (outgoing.status !== 'failed') outgoing.status = isOpen ? 'sending' : 'waiting';
-    }
+    for (const conversation of this.#all.values()) this.#sends.connection(conversation, isOpen);
     this.#changed();
   }
 
@@ -140,8 +147,9 @@ export class Conversations {
     this.select(conversation.key);
   }
 
-  /** Leaves a room, or closes a direct conversation. */
+  /** Leaves a room, or closes a direct conversation. What still waits there is not sent any more. */
   async close(conversation) {
+    for (const { nonce } of conversation.timeline.outgoing) this.discard(conversation, nonce);
     this.#all.delete(conversation.key);
     if (conversation.kind === 'dm') (this.#session.closed ??= {})[conversation.key] = conversation.lastSeq;
     delete this.#session.read[conversation.key];
@@ -184,6 +192,7 @@ export class Conversations {
       if (conversation.status !== 'loading') return; // a reset was faster
       conversation.hasMore = hasMore;
       conversation.status = 'ready';
+      if (hasMore && messages.length > 0) conversation.timeline.keepFrom(messages[0].id); // our own came in before the page
       this.#merge(conversation, messages);
     } catch (error) {
       if (conversation.status !== 'loading') return;
@@ -193,10 +202,21 @@ export class Conversations {
     this.#changed();
   }
 
+  /** After a failure: a room that could not be joined has to be, or nothing that is written later would come. */
+  async loadAgain(conversation) {
+    if (conversation.kind === 'room' && !this.#chat.rooms.includes(conversation.room)) {
+      Object.assign(conversation, { status: 'new', reason: '' });
+      this.#changed();
+      await this.#joinKnown(conversation);
+      if (conversation.status === 'failed') return;
+    }
+    await this.load(conversation);
+  }
+
   async loadEarlier(conversation) {
     const first = conversation.timeline.messages[0];
     if (!first || conversation.loadingEarlier) return;
-    conversation.loadingEarlier = true;
+    Object.assign(conversation, { loadingEarlier: true, earlierFailed: false });
     this.#changed();
     try {
       const { messages, hasMore } = await this.#history(conversation, { limit: PAGE, before: first.id });
@@ -205,7 +225,7 @@ export class Conversations {
         this.#merge(conversation, messages);
       }
     } catch {
-      // The button is still there.
+      conversation.earlierFailed = true; // the button is still there, and nothing asks by itself
     }
     conversation.loadingEarlier = false;
     this.#changed();
@@ -228,40 +248,17 @@ export class Conversations {
   }
 
   /** @returns {Promise<import('./chat-client.js').Receipt | undefined>} none when it was not stored, which is shown */
-  send(conversation, content, nonce = newNonce()) {
-    const outgoing = { nonce, content, at: Date.now(), status: 'waiting' };
-    conversation.timeline.outgoing.push(outgoing);
-    return this.#deliver(conversation, outgoing);
-  }
+  send(conversation, content, nonce) { return this.#sends.send(conversation, content, nonce); }
+  retry(conversation, nonce) { this.#sends.retry(conversation, nonce); }
+  discard(conversation, nonce) { this.#sends.discard(conversation, nonce); }
 
-  retry(conversation, nonce) {
-    const outgoing = conversation.timeline.outgoing.find((candidate) => candidate.nonce === nonce);
-    if (outgoing) this.#deliver(conversation, outgoing);
-  }
-
-  discard(conversation, nonce) {
-    this.#chat.cancel(nonce);
-    conversation.timeline.outgoing = conversation.timeline.outgoing.filter((outgoing) => outgoing.nonce !== nonce);
-    this.#changed();
-  }
-
-  async #deliver(conversation, outgoing) {
-    const { nonce, content } = outgoing;
-    outgoing.status = this.#chat.state === 'open' ? 'sending' : 'waiting';
-    this.#changed();
-    /** @type {import('./chat-client.js').Receipt | undefined} */ let receipt;
-    try {
-      receipt = conversation.kind === 'room'
-        ? await this.#chat.send(conversation.room, content, { nonce })
-        : await this.#chat.dm(conversation.peer, content, { nonce });
-      conversation.timeline.stored(outgoing, receipt, this.#session.user.username);
-      this.#seen(conversation, receipt.seq);
-      this.#last(conversation, { ...receipt, content, username: this.#session.user.username, fromUser: this.#session.user.id });
-    } catch (error) {
-      Object.assign(outgoing, { status: 'failed', reason: error.message });
-    }
-    this.#changed();
-    return receipt;
+  /** Where a send goes. One that was left meanwhile is there again: nothing goes out unseen. */
+  #placeOf({ room, to }, opens = false) {
+    const known = this.#all.get(room === undefined ? `dm:${to}` : `room:${room}`);
+    if (known || !opens) return known;
+    const added = this.#add(room === undefined ? { key: `dm:${to}`, kind: 'dm', peer: to, name: `user ${to}` } : { key: `room:${room}`, kind: 'room', room, name: room });
+    this.#saveList();
+    return added;
   }
 
   async #joinKnown(conversation) {
@@ -331,7 +328,7 @@ export class Conversations {
     if (known) return known;
     const conversation = {
       key, kind, room, peer, name, timeline: new Timeline(this.#session.user.id),
-      status: 'new', reason: '', hasMore: false, loadingEarlier: false, lastSeq: 0,
+      status: 'new', reason: '', hasMore: false, loadingEarlier: false, earlierFailed: false, lastSeq: 0,
       newSince: -1, readingBack: false, notice: '',
     };
     this.#all.set(key, conversation);

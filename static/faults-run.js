@@ -55,10 +55,15 @@ export const EXPERIMENTS = {
   },
   expired: {
     label: 'Expired token',
-    about: 'The server’s close for a token that has ended: 4401. The client must not come back with the same token by itself.',
+    about: 'The server’s close for a token that has ended: 4401. Where this server makes the tokens, the page has to ask for a fresh one and go on by itself. Where another backend does, the client must stop, and not come back with the same token by itself.',
     simulated: 'The token is still good: the close is made here, and the server sees an orderly one.',
     run: (given) => cut(given, ({ report, subject }) => {
       report.did('Ended the connection with 4401', true);
+      const { token } = subject;
+      const stop = subject.chat.on('welcome', () => {
+        stop();
+        if (subject.token !== token) report.saw('The page asked for a fresh token, and the client came back with it');
+      });
       subject.wire.end(4401, 'the token expired (simulated)');
       if (subject.chat.state === 'closed') {
         report.saw('The client stopped, and did not try the same token again');

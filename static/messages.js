@@ -4,10 +4,10 @@ import { avatar, bdi, el, formatDay, formatFull, formatTime, icon, reconcile, st
 
 const TOGETHER_MS = 5 * 60_000; // messages of one person within this time share a name
 const AT_BOTTOM_PX = 48;
-const NEAR_TOP_PX = 200; // from here on what is above comes by itself
+const NEAR_TOP_PX = 300; // from here on up earlier messages are loaded, before the first one is reached
 
 /**
- * @param {{$: import('./dom.js').Find, me: {id: number}, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
+ * @param {{$: import('./dom.js').Find, me: {id: number}, state(): import('./chat-client.js').State, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
  *   discard(conversation, nonce: string): void, dismissNotice(conversation): void, loadEarlier(conversation): void, load(conversation): void,
  *   read(conversation): void, unread(conversation): number, signal: AbortSignal}} actions
  */
@@ -24,8 +24,8 @@ export function createMessages(actions) {
     following = atBottom();
     $('jump').hidden = following;
     if (shown) shown.readingBack = !following;
-    if (shown?.hasMore && !following && scroller.scrollTop < NEAR_TOP_PX) actions.loadEarlier(shown);
     if (following) markRead();
+    loadWhenNear();
   }, { signal, passive: true });
   $('jump').addEventListener('click', () => { toBottom(); $('composer-text').focus(); }, { signal });
   $('earlier').addEventListener('click', () => shown && actions.loadEarlier(shown), { signal });
@@ -39,6 +39,14 @@ export function createMessages(actions) {
     if (shown?.status === 'ready' && following && inSight) actions.read(shown);
   }
 
+  /** Once for each place: what comes in moves the top away, and after a failure only the button asks again. */
+  function loadWhenNear() {
+    if (!hasEarlier(shown) || shown.loadingEarlier || shown.earlierFailed || actions.state() !== 'open') return;
+    const { scrollTop, scrollHeight, clientHeight } = scroller;
+    const fills = scrollHeight > clientHeight;
+    if (clientHeight > 0 && (fills ? !following && scrollTop < NEAR_TOP_PX : true)) actions.loadEarlier(shown);
+  }
+
   return {
     /** Draws `conversation`, without moving what one is reading. */
     render(conversation) {
@@ -48,16 +56,14 @@ export function createMessages(actions) {
       const place = following ? null : placeOf(scroller);
 
       reconcile($('messages'), conversation ? rows(conversation, actions) : []);
-      const more = conversation?.status === 'ready' && conversation.hasMore;
-      if (!more && document.activeElement === $('earlier')) scroller.focus({ preventScroll: true }); // which goes with the button
-      $('earlier').hidden = !more;
-      $('earlier').setAttribute('aria-disabled', String(Boolean(conversation?.loadingEarlier))); // `disabled` would drop the focus
+      renderEarlier(conversation, actions);
       renderEmpty(conversation, actions);
 
       if (following) toBottom();
       else backTo($, place);
       renderJump(conversation, following, actions);
       markRead();
+      loadWhenNear();
     },
     follow() {
       following = true;
@@ -78,6 +84,21 @@ function backTo($, place) {
   if (node) $('scroller').scrollTop += node.getBoundingClientRect().top - place.offset;
 }
 
+const hasEarlier = (conversation) => Boolean(conversation?.status === 'ready' && conversation.hasMore);
+
+/** It stays in the document while it works, so that the focus stays on it; when it goes, the messages have the focus. */
+function renderEarlier(conversation, { $ }) {
+  const button = $('earlier');
+  const shows = hasEarlier(conversation);
+  if (!shows && document.activeElement === button) $('scroller').focus({ preventScroll: true });
+  button.hidden = !shows;
+  if (!shows) return;
+  button.setAttribute('aria-disabled', String(conversation.loadingEarlier));
+  const words = conversation.loadingEarlier ? 'Loading earlier messages…'
+    : conversation.earlierFailed ? 'Earlier messages could not be loaded. Try again' : 'Load earlier messages';
+  if (button.textContent !== words) button.textContent = words;
+}
+
 function renderJump(conversation, following, { $, unread }) {
   const count = conversation && !following ? unread(conversation) : 0;
   $('jump').hidden = following;
@@ -89,20 +110,29 @@ function renderEmpty(conversation, actions) {
   const isEmpty = !conversation || (conversation.timeline.messages.length === 0 && conversation.timeline.outgoing.length === 0);
   place.hidden = !isEmpty;
   if (!isEmpty) return;
-  const [title, text] = emptyText(conversation);
-  place.replaceChildren(el('p', { class: 'empty-title' }, title), el('p', { class: 'quiet' }, text));
-  if (conversation?.status === 'failed') {
-    place.append(el('button', { class: 'button small', type: 'button', onclick: () => actions.load(conversation) }, 'Try again'));
-  }
+  const [title, text] = emptyText(conversation, actions.state());
+  const retries = conversation?.status === 'failed';
+  const version = JSON.stringify([conversation?.key, title, text, retries]);
+  if (place.dataset.version === version) return; // a button in it keeps the focus
+  place.dataset.version = version;
+  place.replaceChildren(el('p', { class: 'empty-title' }, bdi(title)), el('p', { class: 'quiet', dir: 'auto' }, text));
+  if (retries) place.append(el('button', { class: 'button small', type: 'button', onclick: () => actions.load(conversation) }, 'Try again'));
 }
 
-function emptyText(conversation) {
+/** What there is to say, and what one can do. @returns {[title: string, text: string]} */
+function emptyText(conversation, state) {
   if (!conversation) return ['No conversation is open', 'Join a room by its name, or write to somebody by their user id.'];
-  if (conversation.status === 'failed') return ['This could not be loaded', conversation.reason];
-  if (conversation.status === 'new') return ['Not loaded yet', 'The messages come with the connection.'];
-  if (conversation.status === 'loading') return ['Loading…', ''];
-  if (conversation.kind === 'dm') return ['No messages yet', 'What you write here is seen by the two of you only.'];
-  return ['Nobody has written here yet', 'Say the first word. Whoever joins later will find it.'];
+  const { status, kind, room, name, reason } = conversation;
+  if (status === 'failed') return ['This could not be loaded', reason];
+  if (status !== 'ready' && state === 'closed') return ['Not signed in any more', 'Sign in again to read and write here.'];
+  if (status !== 'ready' && state === 'reconnecting') {
+    return ['Not connected', 'The messages come with the connection. What you write until then waits here and is sent with it.'];
+  }
+  if (status === 'new' && state === 'connecting') return ['Connecting…', 'The messages come with the connection.'];
+  if (status === 'new') return [kind === 'room' ? 'Joining the room…' : 'Loading…', ''];
+  if (status === 'loading') return ['Loading…', ''];
+  if (kind === 'dm') return [`No messages with ${name} yet`, 'Write the first one below. Only the two of you see what is written here.'];
+  return [`Nobody has written in #${room} yet`, 'Say the first word below. Whoever joins later will find it.'];
 }
 
 /** What `reconcile` is to draw: days, messages, and our own messages that are not stored yet. */
@@ -191,7 +221,7 @@ function outgoingRow(conversation, outgoing, actions) {
     key: `n:${nonce}`,
     version: `${status} ${reason}`,
     build: () => el('li', { class: `message own outgoing ${status}` },
-      el('span', { class: 'gutter', 'aria-hidden': 'true' }),
+      el('span', { class: 'gutter', 'aria-hidden': 'true' }, formatTime(new Date(outgoing.at))),
       el('div', { class: 'message-main' },
         el('div', { class: 'content', dir: 'auto' }, content),
         outgoingState(conversation, outgoing, actions))),
@@ -201,6 +231,7 @@ function outgoingRow(conversation, outgoing, actions) {
 function outgoingState(conversation, { nonce, status, reason }, { retry, discard }) {
   if (status === 'sending') return el('p', { class: 'send-state' }, 'Sending…');
   const drop = el('button', { class: 'link', type: 'button', onclick: () => discard(conversation, nonce) }, 'Discard');
+  if (status === 'held') return el('p', { class: 'send-state' }, 'Kept. It is sent once you have signed in again.');
   if (status === 'waiting') return el('p', { class: 'send-state' }, 'Waiting for the connection. ', drop);
   const again = el('button', { class: 'link', type: 'button', onclick: () => retry(conversation, nonce) }, 'Try again');
   return el('p', { class: 'send-state problem' }, 'Not sent: ', bdi(reason), ' ', again, ' ', drop);

@@ -12,7 +12,7 @@ import { createDirectory } from './directory.js';
 import { createMessages } from './messages.js';
 import { createSidebar } from './sidebar.js';
 import { createSignIn } from './signin.js';
-import { forgetSession, keepSession, loadSession, newSession } from './session.js';
+import { endSession, forgetSession, keepSession, loadSession, newSession, outboxKey, tokensOf } from './session.js';
 
 const LOOK_AGAIN_MS = 50; // what was selected may have to be loaded, and is drawn a moment later
 const LOOKS_MAX = 40;
@@ -41,7 +41,7 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
     signal: gone.signal,
     together,
     signedIn(token, user) {
-      const session = interrupted?.user.id === user.id ? { ...interrupted, token, user } : newSession(token, user);
+      const session = interrupted?.user.id === user.id ? { ...interrupted, token, user, mode: signIn.mode } : newSession(token, user, signIn.mode);
       interrupted = null;
       enter(session);
     },
@@ -50,12 +50,19 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
   function enter(session) {
     const life = new AbortController();
     const remember = keepSession(key, session, life.signal);
-    const chat = createChat({ token: session.token, WebSocket: socket?.(person) });
+    const chat = createChat({
+      token: session.token,
+      getToken: tokensOf(session, remember),
+      storage: sessionStorage,
+      storageKey: outboxKey(key),
+      WebSocket: socket?.(person),
+    });
     open = { session, chat, end: () => { open = null; chat.close(); life.abort(); ended(person); } };
     const leave = (notice) => {
       interrupted = notice ? session : null;
       open.end();
-      forgetSession(key);
+      if (notice) endSession(key);
+      else forgetSession(key);
       signIn.show(notice);
       changed();
     };
@@ -145,11 +152,12 @@ function createPanes({ $, chat, session, remember, leave, changed, signal, frame
     openDm: (id, name) => { conversations.openDm(id, name); show('talk'); },
     select: (key) => { conversations.select(key); show('talk'); },
     join: async (room) => { await conversations.join(room); show('talk'); },
-    load: (conversation) => conversations.load(conversation),
+    load: (conversation) => conversations.loadAgain(conversation),
     loadEarlier: (conversation) => conversations.loadEarlier(conversation),
     read: (conversation) => conversations.markRead(conversation),
     unread: (conversation) => conversations.unread(conversation),
     draft: (conversation) => conversations.draft(conversation),
+    state: () => chat.state,
     setDraft: (conversation, text) => conversations.setDraft(conversation, text),
     retry: (conversation, nonce) => conversations.retry(conversation, nonce),
     discard: (conversation, nonce) => conversations.discard(conversation, nonce),

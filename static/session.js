@@ -1,12 +1,18 @@
 /**
  * What this tab remembers: who is signed in, and where they were. It lives in sessionStorage, so that a reload keeps
  * it, two tabs can be two people, and closing the tab forgets the token. Each person of the page has a key of their own.
+ * What waits to be sent is kept beside it by the client; what the server refused is in here, until it is sent or discarded.
  */
 
+import { ApiError, refresh } from './api.js';
+
 const SAVE_AFTER_MS = 250;
+const FINAL = new Set(['unauthorized', 'forbidden']); // asking again would not help
 
 /** @typedef {{token: string, user: {id: number, username: string}, rooms: string[], dms: {id: number, name: string}[],
- *   read: Record<string, number>, drafts: Record<string, string>, active: string}} Session */
+ *   read: Record<string, number>, drafts: Record<string, string>, active: string, mode?: string,
+ *   failed?: {room?: string, to?: number, nonce: string, content: string, at: number, reason: string}[]}} Session `mode`: of the server,
+ *   when it was signed in to; `failed`: what was refused, in the order of the refusals */
 
 /** @param {string} key @returns {Session | null} */
 export function loadSession(key) {
@@ -19,8 +25,8 @@ export function loadSession(key) {
 }
 
 /** @returns {Session} */
-export function newSession(token, user) {
-  return { token, user, rooms: ['general'], dms: [], read: {}, drafts: {}, active: 'room:general' };
+export function newSession(token, user, mode) {
+  return { token, user, mode, rooms: ['general'], dms: [], read: {}, drafts: {}, active: 'room:general', failed: [] };
 }
 
 /**
@@ -48,6 +54,37 @@ function write(key, session) {
   }
 }
 
+/** Where the client keeps what waits to be sent. @param {string} key */
+export const outboxKey = (key) => `${key}:outbox`;
+
+/** Also what waits to be sent: whoever signs out does not speak any more. */
 export function forgetSession(key) {
   sessionStorage.removeItem(key);
+  sessionStorage.removeItem(outboxKey(key));
+}
+
+/** The token alone: the same person may come back, and what they wrote waits for them. */
+export function endSession(key) {
+  sessionStorage.removeItem(key);
+}
+
+/**
+ * What the client asks for a token. A server that makes its tokens itself gives a fresh one for a good one; another
+ * backend's tokens are renewed there, so for them there is nothing to ask.
+ * @param {Session} session @param {() => void} remember
+ */
+export function tokensOf(session, remember) {
+  if (session.mode !== 'standalone') return undefined;
+  return async ({ fresh }) => {
+    if (!fresh) return session.token;
+    try {
+      const { token } = await refresh(session.token);
+      session.token = token;
+      remember();
+    } catch (error) {
+      // With the same token the client tries once, and then tells the server's reason. Anything else may pass.
+      if (!(error instanceof ApiError && FINAL.has(error.code))) throw error;
+    }
+    return session.token;
+  };
 }

@@ -16,6 +16,7 @@ export function createSignIn({ $, signal, signedIn, together }) {
   const enter = ({ token, user }) => signedIn(token, user);
   const asGuest = async (username = '') => enter(await api.guest(username.trim()));
   const claims = createClaims($, signal);
+  let mode = ''; // whose tokens the server takes, as far as it has said
 
   onSubmit($('guest-form'), ({ username }) => asGuest(username));
   onSubmit($('login-form'), async ({ username, password }) => enter(await api.login(username, password)));
@@ -31,13 +32,16 @@ export function createSignIn({ $, signal, signedIn, together }) {
 
   return {
     asGuest,
+    get mode() { return mode; },
     /** @param {string} [notice] why one has to sign in (again) @param {boolean} [focus] whether the first field takes it */
     async show(notice = '', focus = true) {
       $('chat').hidden = true;
       $('signin').hidden = false;
       setText($('signin-notice'), notice);
       try {
-        arrange($, await api.health(), focus);
+        const health = await api.health();
+        mode = health.mode;
+        arrange($, health, focus);
       } catch (error) {
         arrange($, { mode: 'integrated' }, focus);
         $('integrated-line').hidden = true;

@@ -8,7 +8,8 @@ const TRIM_AT = 500; // some room between the two, so that not every message mov
 
 /**
  * @typedef {import('./chat-client.js').Message} Message
- * @typedef {{nonce: string, content: string, at: number, status: 'sending' | 'waiting' | 'failed', reason?: string}} Outgoing
+ * @typedef {{nonce: string, content: string, at: number, status: 'sending' | 'waiting' | 'held' | 'failed', reason?: string,
+ *   queued?: boolean}} Outgoing `held`: until somebody signs in again; `queued`: the client has it
  */
 
 export class Timeline {
@@ -36,6 +37,23 @@ export class Timeline {
   /** The server has stored one of ours. @param {Outgoing} outgoing @param {{id: number, seq: number, timestamp: string}} receipt */
   stored({ nonce, content }, { id, seq, timestamp }, username) {
     this.merge([{ id, seq, timestamp, nonce, content, username, fromUser: this.#me }]);
+  }
+
+  /** What waits to be sent, or was refused. A nonce is one message, however often it is told. @param {Outgoing} outgoing */
+  put(outgoing) {
+    const known = this.outgoing.find(({ nonce }) => nonce === outgoing.nonce);
+    if (known) return Object.assign(known, { status: outgoing.status, reason: outgoing.reason });
+    this.outgoing.push(outgoing);
+    return outgoing;
+  }
+
+  /** @param {string} nonce */
+  drop(nonce) { this.outgoing = this.outgoing.filter((outgoing) => outgoing.nonce !== nonce); }
+
+  /** Lets go of what is older: between it and the rest there would be a hole. @param {number} from an id */
+  keepFrom(from) {
+    this.messages = this.messages.filter(({ id }) => id >= from);
+    this.#ids = new Set(this.messages.map(({ id }) => id));
   }
 
   /** Lets go of the oldest when a tab has been open for days. @returns {boolean} whether there was something to let go */

@@ -144,8 +144,29 @@ test('a slow reader gets everything, late, and at full speed again afterwards', 
   await ann.leave();
 });
 
-test('after an expired token the client stops, does not try the same one again, and goes on from its cursor later', async () => {
+test('after an expired token the page asks for a fresh one and the client goes on from its cursor, by itself', async () => {
   const ann = await arrive('expired');
+  const old = await ann.token();
+  await ann.renewable();
+  await start(ann, 'Expired token');
+  await step(ann, 'The client saw the connection end: 4401').waitFor();
+  await step(ann, 'The page asked for a fresh token, and the client came back with it').waitFor();
+  assert.match(await concluded(ann), /#expired number 1 to 5/);
+  assert.equal(await step(ann, 'The client stopped').count(), 0);
+  await ann.page.waitForFunction((token) => JSON.parse(sessionStorage.getItem('chat-server')).token !== token, old);
+  await shows(ann, written(1));
+  await ann.leave();
+});
+
+test('where another backend makes the tokens the client stops, does not try the same one again, and goes on from its cursor later', async (t) => {
+  const own = await Server.startIntegrated();
+  t.after(() => own.stop());
+  const ann = await Person.arrive(browser, own);
+  await ann.withToken(await own.token('--user-id', '1', '--username', 'ann'));
+  await ann.page.locator('#join-name').fill('expired');
+  await ann.page.locator('#join-name').press('Enter');
+  await ann.page.locator('#talk-name', { hasText: '#expired' }).waitFor();
+  await ann.page.locator('#inspector').getByRole('tab', { name: 'Faults' }).click();
   await start(ann, 'Expired token');
   await step(ann, 'The client saw the connection end: 4401').waitFor();
   await step(ann, 'The client stopped, and did not try the same token again').waitFor();
@@ -266,10 +287,11 @@ test('of two guests the fault is that of the one who has the focus', async () =>
   await page.locator('#composer-text-2').focus();
   const second = await page.locator('#me-name-2').textContent();
   await page.locator('#faults-line', { hasText: second }).waitFor();
-  await start(ann, 'Expired token');
-  await page.locator('#pill-2[data-state=closed]').waitFor();
+  await start(ann, 'Go silent');
+  await report(ann).locator('summary', { hasText: second }).waitFor();
+  await report(ann).getByRole('button', { name: 'Wake up now' }).click();
+  await page.locator('#pill-2[data-state=reconnecting]').waitFor();
   assert.equal(await page.locator('#pill[data-state=open]').count(), 1);
-  await report(ann).getByRole('button', { name: 'Connect again' }).click();
   await concluded(ann);
   await ann.leave();
 });

@@ -192,6 +192,27 @@ export class Person {
     return this;
   }
 
+  async withToken(token) {
+    await this.page.locator('#token-input').fill(token);
+    await this.page.getByRole('button', { name: 'Use this token' }).click();
+    await this.connected();
+    return this;
+  }
+
+  /** The token that the tab remembers. */
+  token(key = 'chat-server') {
+    return this.page.evaluate((name) => JSON.parse(sessionStorage.getItem(name)).token, key);
+  }
+
+  /** Waits until the server would give another token: those of one second are the same. */
+  async renewable() {
+    const token = await this.token();
+    await this.page.waitForFunction(async (old) => {
+      const answer = await fetch('/api/v1/auth/refresh', { method: 'POST', headers: { authorization: `Bearer ${old}` } });
+      return (await answer.json()).token !== old;
+    }, token, { polling: 100 });
+  }
+
   async connected() {
     await this.page.locator('#pill[data-state=open]').waitFor();
   }

@@ -1,0 +1,364 @@
+/** What a page remembers: what waits to be sent, through a reload; tokens that are renewed; histories, from the top. */
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Person, Server, launchBrowser } from './harness.mjs';
+
+const STATIC = fileURLToPath(new URL('../../static', import.meta.url));
+const TYPES = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
+let browser;
+let server;
+
+before(async () => {
+  browser = await launchBrowser();
+  server = await Server.start();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/** A server of one's own, to be killed. */
+async function ownServer(t, ...flags) {
+  const own = await Server.start(...flags);
+  t.after(() => own.stop());
+  return own;
+}
+
+/** A reload while no server is there: in its place stands what has its files and nothing else, as a cache would. */
+async function reloadOffline(t, { page }, { address }) {
+  const standIn = http.createServer(async (request, response) => {
+    const name = new URL(request.url, 'http://localhost').pathname.slice(1) || 'index.html';
+    const type = TYPES[path.extname(name).slice(1)];
+    if (!type || name.includes('/')) return request.socket.destroy();
+    response.setHeader('content-type', type);
+    response.setHeader('cache-control', 'no-store');
+    response.setHeader('connection', 'close');
+    response.end(await readFile(path.join(STATIC, name)));
+  });
+  standIn.on('upgrade', (_request, socket) => socket.destroy());
+  const [host, port] = address.split(':');
+  await new Promise((resolve) => { standIn.listen(Number(port), host, resolve); });
+  const close = () => new Promise((resolve) => { standIn.close(resolve); standIn.closeAllConnections(); });
+  t.after(close);
+  await page.reload();
+  return async function back(own) {
+    await close();
+    await own.run();
+    await page.evaluate(() => window.dispatchEvent(new Event('online')));
+  };
+}
+
+/** What the server has of a room or of the DMs with somebody, to whom this token belongs. */
+async function history(at, token, place) {
+  const url = new URL(`/api/v1/${place}/messages?limit=200`, at.url);
+  const answer = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal(answer.status, 200);
+  return (await answer.json()).messages.map(({ content }) => content);
+}
+
+async function post(at, token, body) {
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const answer = await fetch(new URL('/api/v1/chat/messages', at.url), { method: 'POST', headers, body: JSON.stringify(body) });
+  assert.ok(answer.ok, `posting was refused: ${answer.status}`);
+}
+
+async function join({ page }, room) {
+  await page.locator('#join-name').fill(room);
+  await page.locator('#join-name').press('Enter');
+  await page.locator('#talk-name', { hasText: `#${room}` }).waitFor();
+}
+
+async function openDm({ page }, id) {
+  await page.locator('#dm-id').fill(String(id));
+  await page.locator('#dm-id').press('Enter');
+}
+
+const THREE = ['one', 'two', 'three'];
+
+test('what was written while the server was down survives a reload, and is stored once and in order', async (t) => {
+  const own = await ownServer(t);
+  const ann = await (await Person.arrive(browser, own)).asGuest();
+  await join(ann, 'down');
+  await ann.write('before');
+  await ann.stored('before');
+  await own.kill();
+  await ann.page.locator('#pill[data-state=reconnecting]').waitFor();
+  for (const text of THREE) await ann.write(text);
+  await ann.page.locator('.outgoing.waiting').nth(2).waitFor();
+
+  const back = await reloadOffline(t, ann, own);
+  await ann.page.locator('#pill[data-state=reconnecting]').waitFor();
+  await ann.page.locator('.outgoing.waiting').nth(2).waitFor();
+  assert.deepEqual(await ann.contents(), THREE, 'after the reload they are shown, waiting');
+  await ann.write('four');
+  await ann.page.locator('.outgoing', { hasText: 'two' }).getByRole('button', { name: 'Discard' }).click();
+  await ann.page.locator('.outgoing', { hasText: 'two' }).waitFor({ state: 'detached' });
+
+  await back(own);
+  for (const text of ['before', 'one', 'three', 'four']) await ann.stored(text);
+  const expected = ['before', 'one', 'three', 'four'];
+  assert.deepEqual(await ann.contents(), expected);
+  assert.deepEqual(await history(own, await ann.token(), 'rooms/down'), expected);
+  await ann.page.reload();
+  await ann.sees('four');
+  assert.deepEqual(await ann.contents(), expected, 'and once more nothing goes out again');
+  assert.deepEqual(await history(own, await ann.token(), 'rooms/down'), expected);
+  await ann.leave();
+});
+
+test('both people of the split view keep what they wrote, each their own, in a room and in their DMs', async (t) => {
+  const own = await ownServer(t);
+  const ann = await (await Person.arrive(browser, own, { viewport: { width: 1800, height: 1000 } })).asGuest();
+  const { page } = ann;
+  await page.getByRole('button', { name: 'Two guests side by side' }).click();
+  await page.locator('#pill-2[data-state=open]').waitFor();
+  const idOf = async (suffix) => Number(/user (\d+)/.exec(await page.locator(`#me-line${suffix}`).textContent())[1]);
+  const [first, second] = [await idOf(''), await idOf('-2')];
+  await page.locator('#dm-id').fill(String(second));
+  await page.locator('#dm-id').press('Enter');
+  await page.locator('#talk-name', { hasText: `user ${second}` }).waitFor();
+  await own.kill();
+  for (const suffix of ['', '-2']) await page.locator(`#pill${suffix}[data-state=reconnecting]`).waitFor();
+  const write = async (suffix, text) => {
+    await page.locator(`#composer-text${suffix}`).fill(text);
+    await page.locator(`#composer-text${suffix}`).press('Enter');
+  };
+  for (const text of THREE) {
+    await write('', `dm ${text}`);
+    await write('-2', `room ${text}`);
+  }
+  await page.locator('#composer-text').fill('a draft of the first');
+  await page.locator('#composer-text-2').fill('a draft of the second');
+  const back = await reloadOffline(t, ann, own);
+  for (const suffix of ['', '-2']) await page.locator(`#messages${suffix} .outgoing.waiting`).nth(2).waitFor();
+  assert.equal(await page.locator('#composer-text').inputValue(), 'a draft of the first');
+  assert.equal(await page.locator('#composer-text-2').inputValue(), 'a draft of the second');
+
+  await back(own);
+  for (const suffix of ['', '-2']) await page.locator(`#messages${suffix} .own .stored`).nth(2).waitFor();
+  const dms = THREE.map((text) => `dm ${text}`);
+  assert.deepEqual(await page.locator('#messages .content').allTextContents(), dms);
+  assert.deepEqual(await page.locator('#messages-2 .content').allTextContents(), THREE.map((text) => `room ${text}`));
+  assert.deepEqual(await history(own, await ann.token('chat-server-2'), `dms/${first}`), dms);
+  assert.deepEqual(await history(own, await ann.token(), 'rooms/general'), THREE.map((text) => `room ${text}`));
+  await ann.leave();
+});
+
+test('who signs out takes what waits with them: the next person sends none of it', async (t) => {
+  const own = await ownServer(t);
+  const ann = await (await Person.arrive(browser, own)).asGuest();
+  await own.kill();
+  await ann.page.locator('#pill[data-state=reconnecting]').waitFor();
+  await ann.write('never sent');
+  await ann.page.locator('.outgoing.waiting').waitFor();
+  await ann.page.getByRole('button', { name: 'Sign out' }).click();
+  assert.deepEqual(await ann.page.evaluate(() => Object.keys(sessionStorage).filter((key) => key.startsWith('chat-server:'))), []);
+  await own.run();
+  await ann.page.reload();
+  await ann.asGuest();
+  await ann.write('from somebody else');
+  await ann.stored('from somebody else');
+  assert.deepEqual(await ann.contents(), ['from somebody else']);
+  assert.deepEqual(await history(own, await ann.token(), 'rooms/general'), ['from somebody else']);
+  await ann.leave();
+});
+
+test('a refused message shows the reason, is kept through a reload, and can be tried again or discarded', async () => {
+  const ann = await (await Person.arrive(browser, server)).asGuest();
+  const { page } = ann;
+  await openDm(ann, 999_999_999);
+  for (const text of ['refused', 'refused too']) {
+    await ann.write(text);
+    await page.locator('.outgoing.failed', { hasText: text }).waitFor();
+  }
+  const failed = page.locator('.outgoing.failed');
+  const reason = await failed.first().locator('.send-state').textContent();
+  assert.match(reason, /^Not sent: .+ Try again Discard$/);
+  await page.reload();
+  await ann.connected();
+  await failed.nth(1).waitFor();
+  assert.equal(await failed.first().locator('.send-state').textContent(), reason);
+  await failed.first().getByRole('button', { name: 'Discard' }).click();
+  await failed.nth(1).waitFor({ state: 'detached' });
+  await failed.getByRole('button', { name: 'Try again' }).click();
+  await page.locator('.outgoing.failed', { hasText: 'refused too' }).waitFor();
+  assert.deepEqual(await ann.contents(), ['refused too']);
+  await failed.getByRole('button', { name: 'Discard' }).click();
+  await page.reload();
+  await page.locator('#empty', { hasText: 'Write the first one below' }).waitFor();
+  await ann.leave();
+});
+
+for (const viewport of [{ width: 1440, height: 900 }, { width: 390, height: 844 }]) {
+  test(`a history of 200 messages loads by scrolling up alone, and what one reads stays in its place, at ${viewport.width} px`, async (t) => {
+    const own = await ownServer(t, '--rate-limit', '0');
+    const ann = await (await Person.arrive(browser, own, { viewport })).asGuest();
+    const { page } = ann;
+    const lines = Array.from({ length: 200 }, (_, index) => `line ${index + 1}`);
+    for (const content of lines) await post(own, await ann.token(), { room: 'general', content });
+    await page.reload();
+    await ann.sees('line 200');
+    assert.equal(await page.locator('#messages .content').count(), 50);
+    const asked = [];
+    page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => asked.push(payload)));
+    await page.reload();
+    await ann.sees('line 200');
+    for (const first of [101, 51, 1]) {
+      const known = await page.locator('#messages .message').first().getAttribute('data-key');
+      const before = await page.locator('#scroller').evaluate((node) => {
+        node.scrollTop = 20;
+        return node.querySelector('.message').getBoundingClientRect().top;
+      });
+      await ann.sees(`line ${first}`);
+      const after = await page.locator(`#messages .message[data-key="${known}"]`).evaluate((node) => node.getBoundingClientRect().top);
+      assert.ok(Math.abs(after - before) < 2, `moved by ${after - before} px`);
+    }
+    assert.deepEqual(await ann.contents(), lines);
+    assert.equal(await page.getByRole('button', { name: 'Load earlier messages' }).isVisible(), false);
+    const pages = asked.filter((text) => text.includes('room_history')).map((text) => JSON.parse(text).before);
+    assert.equal(pages.length, new Set(pages).size, 'no page was asked for twice');
+    await ann.leave();
+  });
+}
+
+test('earlier messages that could not be loaded are asked for again by the button only', async (t) => {
+  const own = await ownServer(t, '--rate-limit', '0');
+  const ann = await Person.arrive(browser, own);
+  let refuse = true;
+  let refused = 0;
+  await ann.page.routeWebSocket('**', (route) => {
+    const far = route.connectToServer();
+    route.onMessage((text) => {
+      const { type, before, ref } = JSON.parse(text);
+      if (!(refuse && type === 'room_history' && before)) return far.send(text);
+      refused += 1;
+      route.send(JSON.stringify({ type: 'error', ref, message: 'busy', data: { code: 'unavailable', message: 'busy' } }));
+    });
+  });
+  await ann.asGuest();
+  for (let number = 1; number <= 60; number += 1) await post(own, await ann.token(), { room: 'general', content: `line ${number}` });
+  await ann.page.reload();
+  await ann.sees('line 60');
+  await ann.page.locator('#scroller').evaluate((node) => { node.scrollTop = 0; });
+  const again = ann.page.getByRole('button', { name: 'Earlier messages could not be loaded. Try again' });
+  await again.waitFor();
+  await ann.write('drawn again');
+  await ann.stored('drawn again');
+  await ann.page.locator('#scroller').evaluate((node) => { node.scrollTop = 10; });
+  await again.waitFor();
+  assert.equal(refused, 1);
+  refuse = false;
+  await again.press('Enter');
+  await ann.sees('line 1');
+  await ann.leave();
+});
+
+test('a token that nears its end is renewed by the page, on the same connection, and the tab remembers the new one', async (t) => {
+  const own = await ownServer(t, '--token-days', '1');
+  const ann = await Person.arrive(browser, own);
+  await ann.page.clock.install();
+  let sockets = 0;
+  ann.page.on('websocket', () => { sockets += 1; });
+  await ann.asGuest();
+  const old = await ann.token();
+  await ann.renewable();
+  await ann.page.clock.fastForward(24 * 3_600_000 - 50_000);
+  await ann.page.waitForFunction((token) => JSON.parse(sessionStorage.getItem('chat-server')).token !== token, old);
+  await ann.page.locator('#frames .frame.in', { hasText: 'auth' }).first().waitFor();
+  await ann.write('still here');
+  await ann.stored('still here');
+  assert.equal(sockets, 1);
+  await ann.leave();
+});
+
+/** Alice writes without a server, and her token ends meanwhile. */
+async function endedWithSomethingToSay(t) {
+  const own = await Server.startIntegrated();
+  t.after(() => own.stop());
+  const ann = await Person.arrive(browser, own);
+  const { page } = ann;
+  let asked = 0;
+  page.on('request', (request) => { if (request.url().endsWith('/auth/refresh')) asked += 1; });
+  await ann.withToken(await own.token('--user-id', '1', '--username', 'alice', '--ttl', '4s'));
+  await own.kill();
+  await page.locator('#pill[data-state=reconnecting]').waitFor();
+  await ann.write('written before the end');
+  await page.locator('.outgoing.waiting').waitFor();
+  await page.waitForFunction(() => {
+    const { token } = JSON.parse(sessionStorage.getItem('chat-server'));
+    return JSON.parse(atob(token.split('.')[1])).exp * 1_000 < Date.now() - 1_000;
+  });
+  await own.run();
+  await page.evaluate(() => window.dispatchEvent(new Event('online')));
+  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor();
+  await page.locator('.outgoing.held', { hasText: 'It is sent once you have signed in again' }).waitFor();
+  await page.getByRole('button', { name: 'Sign in again' }).click();
+  await page.locator('#signin-notice', { hasText: 'expired' }).waitFor();
+  assert.equal(asked, 0);
+  return { own, ann };
+}
+
+test('where another backend makes the tokens an ended one leads to the sign-in, with the reason, and the same person sends what waited', async (t) => {
+  const { own, ann } = await endedWithSomethingToSay(t);
+  await ann.withToken(await own.token('--user-id', '1', '--username', 'alice'));
+  await ann.stored('written before the end');
+  assert.deepEqual(await ann.contents(), ['written before the end']);
+  await ann.leave();
+});
+
+test('somebody else who signs in after an ended token sends nothing of what waited', async (t) => {
+  const { own, ann } = await endedWithSomethingToSay(t);
+  await ann.withToken(await own.token('--user-id', '2', '--username', 'bob'));
+  await ann.write('bob was here');
+  await ann.stored('bob was here');
+  assert.deepEqual(await ann.contents(), ['bob was here']);
+  assert.deepEqual(await history(own, await ann.token(), 'rooms/general'), ['bob was here']);
+  await ann.leave();
+});
+
+test('a room that could not be joined says why, and another try joins and loads it', async () => {
+  const ann = await Person.arrive(browser, server);
+  let refuse = true;
+  await ann.page.routeWebSocket('**', (route) => {
+    const far = route.connectToServer();
+    route.onMessage((text) => {
+      const { type, ref } = JSON.parse(text);
+      if (refuse && type === 'join') route.send(JSON.stringify({ type: 'error', ref, message: 'closed for now', data: { code: 'forbidden', message: 'closed for now' } }));
+      else if (refuse && type === 'room_history') route.send(JSON.stringify({ type: 'error', ref, message: 'closed for now', data: { code: 'forbidden', message: 'closed for now' } }));
+      else far.send(text);
+    });
+  });
+  await ann.asGuest();
+  await ann.page.locator('#empty', { hasText: 'closed for now' }).waitFor();
+  refuse = false;
+  await ann.page.locator('#empty').getByRole('button', { name: 'Try again' }).press('Enter');
+  const bob = await (await Person.arrive(browser, server)).asGuest();
+  await ann.page.locator('#empty', { hasText: /closed for now|Joining|Loading/ }).waitFor({ state: 'detached' });
+  await bob.write('is anybody there?');
+  await ann.sees('is anybody there?');
+  for (const person of [ann, bob]) await person.leave();
+});
+
+test('an empty pane says what to do: in a room, with a person, without a conversation, and without a connection', async (t) => {
+  const own = await ownServer(t);
+  const ann = await (await Person.arrive(browser, own)).asGuest();
+  const { page } = ann;
+  const empty = (text) => page.locator('#empty', { hasText: text }).waitFor();
+  await empty('Say the first word below');
+  await openDm(ann, 7);
+  await empty('Only the two of you see');
+  await own.kill();
+  await page.locator('#pill[data-state=reconnecting]').waitFor();
+  await openDm(ann, 8);
+  await empty('The messages come with the connection');
+  await own.run();
+  await page.evaluate(() => window.dispatchEvent(new Event('online')));
+  await empty('Only the two of you see');
+  await ann.leave();
+});
