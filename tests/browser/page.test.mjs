@@ -242,7 +242,7 @@ test('a server with another backend offers only the token, and says when it has 
   await page.locator('#integrated-line').waitFor();
   assert.equal(await page.getByRole('button', { name: 'Continue as guest' }).isVisible(), false);
   assert.equal(await page.getByRole('tab').first().isVisible(), false);
-  await page.locator('#token-input').fill(await integrated.token('--user-id', '1', '--username', 'alice', '--ttl', '3s'));
+  await page.locator('#token-input').fill(await integrated.token('--user-id', '1', '--username', 'alice', '--ttl', '8s'));
   await page.getByRole('button', { name: 'Use this token' }).click();
   await alice.connected();
   assert.equal(await page.locator('#me-name').textContent(), 'alice');
