@@ -326,7 +326,8 @@ async fn more_logins_than_can_wait_are_turned_away() {
     let server = TestServer::with(|config| {
         config.secret = None;
         config.limits.hashing_at_once = 1;
-        config.limits.hashing_in_line = 1;
+        // Two find a place at once, also when both come before the thread has taken the first.
+        config.limits.hashing_in_line = 2;
     })
     .await;
     let login = || {
