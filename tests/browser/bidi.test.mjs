@@ -1,8 +1,8 @@
 /** Characters that turn the order of text around: names may not hold them, and in messages they reach no further than the message. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { test } from 'node:test';
+import { Person, Server, stage } from './harness.mjs';
 
 const CONTROLS = ['\u061c', '\u200e', '\u200f', '\u202a', '\u202b', '\u202c', '\u202d', '\u202e', '\u2066', '\u2067', '\u2068', '\u2069',
   '\u2028', '\u2029', '\ufeff', '\u0000', '\u0007', '\u001b', '\u007f', '\u0085'];
@@ -23,18 +23,7 @@ const TURNING = [
   'first line\n\u202esecond line\u2029third',
 ];
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start('--rate-limit', '0');
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage(Server.start('--rate-limit', '0'));
 
 const post = async (path, body, token) => {
   const answer = await fetch(new URL(path, server.url), {

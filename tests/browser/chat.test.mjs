@@ -1,21 +1,10 @@
 /** The lists beside the conversation: who is there, what was said last, and what came while one was away. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { test } from 'node:test';
+import { Person, stage } from './harness.mjs';
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage();
 
 test('a room shows its last message live, and a room of somebody else is one click away', async () => {
   const ann = await (await Person.arrive(browser, server)).asGuest('ann-of-lists');

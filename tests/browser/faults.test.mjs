@@ -1,22 +1,11 @@
 /** The faults at a click: each button breaks what it says, and tells truly what the client made of it. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { judge, verdict } from '../../static/faults-judge.js';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { Person, Server, stage } from './harness.mjs';
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage();
 
 /** Somebody in a room of their own, with the faults before them. */
 async function arrive(room, { at = server, prepare = async () => {}, ...options } = {}) {

@@ -10,6 +10,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
@@ -154,6 +155,15 @@ export function launchBrowser() {
   const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'];
   return chromium.launch({ executablePath: CHROMIUM, headless: true, args });
+}
+
+/** The browser and the server of one file of tests, until its last test has ended. @param {Promise<Server>} [start] */
+export async function stage(start = Server.start()) {
+  const browser = await launchBrowser();
+  after(() => browser.close());
+  const server = await start;
+  after(() => server.stop());
+  return { browser, server };
 }
 
 /** One person in a browser context of their own, and everything that went wrong on their page. */

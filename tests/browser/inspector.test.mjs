@@ -2,27 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { asCurl, asJavaScript, asWscat } from '../../static/inspector-copy.js';
 import { FrameLog, LOG_MAX_BYTES, LOG_MAX_FRAMES, matches } from '../../static/inspector-log.js';
 import { checkFrame } from '../../static/raw-check.js';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { Person, stage } from './harness.mjs';
 
 const NASTY = 'It\'s "quoted", $HOME `id` $(id) !! \\ \n second line \t 100% & ; | > < * ? ~ # {a,b} ümläut 🦀 </script>';
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage();
 
 const arrive = async (options) => (await Person.arrive(browser, server, options)).asGuest();
 const frames = (person, filter = {}) => person.page.locator('#frames .frame', filter);

@@ -1,23 +1,12 @@
 /** One person who has a keyboard and nothing else: every step by keys, the focus always somewhere, and always to be seen. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { test } from 'node:test';
+import { Person, Server, stage } from './harness.mjs';
 
 const STOPS_MAX = 200; // sixty messages have two each
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start('--rate-limit', '0');
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage(Server.start('--rate-limit', '0'));
 
 /** Where the focus is, and whether anybody could see that it is there. */
 function focusNow() {

@@ -2,20 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Person, Server, TornNetwork, launchBrowser } from './harness.mjs';
+import { Person, Server, TornNetwork, stage } from './harness.mjs';
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage();
 
 test('two guests talk in #general and by DM', async () => {
   const ann = await (await Person.arrive(browser, server)).asGuest();

@@ -1,22 +1,11 @@
 /** The view of the server: its numbers move, its charts have points and gaps, and it says who may not see it. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { Person, Server, stage } from './harness.mjs';
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage();
 
 /** Opens the tools at the server; its panel. */
 async function openView(person) {

@@ -1,21 +1,10 @@
 /** Two guests side by side on one page: they are two people who talk to each other, and nothing of one is the other's. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { after, test } from 'node:test';
+import { Person, Server, stage } from './harness.mjs';
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage();
 
 /** The page of both, and each of them: `left` and `right` have what a Person has, for their half. */
 async function arrive(on = server, options = {}) {

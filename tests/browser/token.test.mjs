@@ -2,26 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { cleanToken, explainClaim, expiryText, readToken } from '../../static/token.js';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { Person, Server, stage } from './harness.mjs';
 
 const SECRET = 'a secret that is only used by these tests'; // the harness's, for a server with another backend
 const NOW = Math.floor(Date.now() / 1000);
 const LATER = NOW + 50_000;
 
-let browser;
-let server; // takes the tokens that are signed here
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.startIntegrated();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage(Server.startIntegrated()); // takes the tokens that are signed here
 
 const part = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 

@@ -2,24 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { after, before, test } from 'node:test';
-import { Person, Server, launchBrowser } from './harness.mjs';
+import { after, test } from 'node:test';
+import { Person, Server, stage } from './harness.mjs';
 import { nameable, payloads, planted } from './payloads.mjs';
 
 const SECRET = 'a secret that is only used by these tests'; // that of Server.startIntegrated
 
-let browser;
-let server;
-
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start('--rate-limit', '0', '--new-rooms-per-minute', '10000');
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { browser, server } = await stage(Server.start('--rate-limit', '0', '--new-rooms-per-minute', '10000'));
 
 /** Somebody on the page, and every address that the page asked for. */
 async function arrive(on, options) {
