@@ -21,9 +21,9 @@ pub fn companion(database: &Path, suffix: &str) -> PathBuf {
 pub struct FileLock {
     /// The database itself, by the one name that every symbolic link to it leads to.
     pub database: PathBuf,
-    _file: File,
+    file: File,
     /// Closed only with the process: closing any handle of the database would drop SQLite's own locks on it.
-    _inode: Option<File>,
+    inode: Option<File>,
 }
 
 impl FileLock {
@@ -51,8 +51,8 @@ impl FileLock {
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self {
             database,
-            _file: file,
-            _inode: None,
+            file,
+            inode: None,
         })
     }
 
@@ -71,8 +71,18 @@ impl FileLock {
                 holder,
             });
         }
-        self._inode = Some(file);
+        self.inode = Some(file);
         Ok(())
+    }
+}
+
+impl Drop for FileLock {
+    /// Closing the file would not do: a child process that is being made shares the lock until it runs a program of its
+    /// own, and a server that starts again at that moment would find its own file locked.
+    fn drop(&mut self) {
+        for file in self.inode.iter().chain([&self.file]) {
+            let _ = file.unlock();
+        }
     }
 }
 
@@ -143,4 +153,28 @@ fn refuse_second_name(database: &Path) -> Result<(), OpenError> {
         return Err(OpenError::HardLinked(database.to_owned()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_let_go_is_free_while_a_child_still_shares_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("chat.db");
+        let mut lock = FileLock::take(&database).unwrap();
+        lock.hold_file_itself().unwrap();
+        let _shared = (
+            lock.file.try_clone().unwrap(),
+            lock.inode.as_ref().unwrap().try_clone().unwrap(),
+        );
+        assert!(matches!(
+            FileLock::take(&database),
+            Err(OpenError::Locked { .. })
+        ));
+        drop(lock);
+        let mut again = FileLock::take(&database).unwrap();
+        again.hold_file_itself().unwrap();
+    }
 }
