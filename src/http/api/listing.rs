@@ -8,10 +8,13 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse as _, Response},
 };
-use serde::Serialize;
+use serde_json::json;
 
 use super::{App, finish, query, text, token};
-use crate::protocol::{Conversation, NewRoom, Person, RoomEntry};
+use crate::{
+    auth::Identity,
+    protocol::{NewRoom, Query, Reject},
+};
 
 /// `GET /api/v1/rooms`.
 pub(in crate::http) async fn rooms(
@@ -19,19 +22,11 @@ pub(in crate::http) async fn rooms(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Rooms {
-        rooms: Vec<RoomEntry>,
-        has_more: bool,
-    }
     let work = async {
-        token::identify(&app, token::of_header(&headers)).await?;
-        let query = query(&uri)?;
-        let limit = query.limit(&app.sessions.limits)?;
+        let (_, query, limit) = asked(&app, &headers, &uri).await?;
         let found = app.chat.rooms(query.after_room()?, limit).await?;
-        let (rooms, has_more) = (found.entries, found.has_more);
-        Ok(Json(Rooms { rooms, has_more }).into_response())
+        let answer = json!({"rooms": found.entries, "hasMore": found.has_more});
+        Ok(Json(answer).into_response())
     };
     finish(&app, work.await)
 }
@@ -61,22 +56,15 @@ pub(in crate::http) async fn users(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Users {
-        users: Vec<Person>,
-        has_more: bool,
-    }
     let work = async {
-        token::identify(&app, token::of_header(&headers)).await?;
-        let query = query(&uri)?;
-        let (after, limit) = (query.after_user()?, query.limit(&app.sessions.limits)?);
+        let (_, query, limit) = asked(&app, &headers, &uri).await?;
+        let after = query.after_user()?;
         let found = match query.online()? {
             true => app.chat.users_online(after, limit).await?,
             false => app.chat.users(after, limit).await?,
         };
-        let (users, has_more) = (found.entries, found.has_more);
-        Ok(Json(Users { users, has_more }).into_response())
+        let answer = json!({"users": found.entries, "hasMore": found.has_more});
+        Ok(Json(answer).into_response())
     };
     finish(&app, work.await)
 }
@@ -87,19 +75,24 @@ pub(in crate::http) async fn conversations(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Dms {
-        dms: Vec<Conversation>,
-        has_more: bool,
-    }
     let work = async {
-        let me = token::identify(&app, token::of_header(&headers)).await?;
-        let query = query(&uri)?;
-        let (before, limit) = (query.before()?, query.limit(&app.sessions.limits)?);
-        let found = app.chat.conversations(me.user, before, limit).await?;
-        let (dms, has_more) = (found.entries, found.has_more);
-        Ok(Json(Dms { dms, has_more }).into_response())
+        let (me, query, limit) = asked(&app, &headers, &uri).await?;
+        let found = app.chat.conversations(me.user, query.before()?, limit);
+        let found = found.await?;
+        let answer = json!({"dms": found.entries, "hasMore": found.has_more});
+        Ok(Json(answer).into_response())
     };
     finish(&app, work.await)
+}
+
+/// Who asks for a list, with which parameters, and how many entries they get at most.
+async fn asked(
+    app: &App,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<(Identity, Query, u32), Reject> {
+    let me = token::identify(app, token::of_header(headers)).await?;
+    let query = query(uri)?;
+    let limit = query.limit(&app.sessions.limits)?;
+    Ok((me, query, limit))
 }
