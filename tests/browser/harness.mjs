@@ -20,6 +20,10 @@ const BINARY = process.env.CHAT_SERVER_BIN
 const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 const PATIENCE_MS = 20_000;
 
+/** Servers end with the tests, also when a test ends the process early. */
+const running = new Set();
+process.once('exit', () => { for (const child of running) child.kill('SIGKILL'); });
+
 /** A server process that can be killed and started again on the same port and file. */
 export class Server {
   #folder;
@@ -63,7 +67,8 @@ export class Server {
     const database = path.join(this.#folder, 'chat.db');
     this.#process = spawn(BINARY, ['--db', database, '--bind', this.address, ...this.#flags, ...this.#serving, ...more], { stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.#process;
-    process.once('exit', () => child.kill('SIGKILL')); // also when a test ends the process early
+    running.add(child);
+    child.once('exit', () => running.delete(child));
     this.#killed = false;
     this.#process.once('exit', (code, signal) => {
       if (!this.#killed) console.error(`the server ended by itself, with ${code ?? signal}; it said:\n${this.#said}`);
