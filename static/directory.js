@@ -15,7 +15,7 @@ const SOON_MS = 2_000;
 const PATIENCE_MS = 10_000;
 const PAGE = 100;
 const MORE = 20; // that "Show more" adds
-const BOUND = { rooms: 8, people: 12, dms: 20 }; // of what is shown until one asks for more
+const BOUND = { rooms: 5, people: 12, dms: 20 }; // of what is shown until one asks for more
 
 /**
  * @typedef {{name: string, memberCount: number, lastMessage: import('./chat-client.js').Message | null}} Room

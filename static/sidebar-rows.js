@@ -31,8 +31,7 @@ export function roomRow({ name, memberCount }, join) {
     key: name,
     version: String(memberCount),
     build: () => el('li', {}, el('button', { type: 'button', class: 'conversation slim', title: 'Join this room', onclick: () => join(name) })),
-    update: (node) => node.firstElementChild.replaceChildren(hash(), bdi(name, { class: 'conversation-name' }),
-      el('span', { class: 'when' }, memberCount === 1 ? '1 member' : `${memberCount} members`)),
+    update: (node) => node.firstElementChild.replaceChildren(hash(), bdi(name, { class: 'conversation-name' }), members(memberCount)),
   };
 }
 
@@ -51,6 +50,8 @@ export function personRow({ id, username, online }, openDm) {
   };
 }
 
+/** Where there is no room for the word, the number says it to the eye. */
+const members = (count) => el('span', { class: 'when' }, String(count), el('span', { class: 'unit' }, count === 1 ? ' member' : ' members'));
 const hash = () => el('span', { class: 'hash', 'aria-hidden': 'true' }, '#');
 const mark = ({ kind, peer, name }) => (kind === 'room' ? hash() : avatar(peer, name, 'tiny'));
 

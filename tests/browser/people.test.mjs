@@ -2,13 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { People } from '../../static/people.js';
 import { Person, Server, TornNetwork, stage } from './harness.mjs';
 
 const { browser, server: common } = await stage();
 
 /** A server of this test's own, where it matters who else is here. */
-async function ownServer(t) {
-  const server = await Server.start();
+async function ownServer(t, ...flags) {
+  const server = await Server.start(...flags);
   t.after(() => server.stop());
   return server;
 }
@@ -43,6 +44,26 @@ const setHidden = (person, hidden) => person.page.evaluate((value) => {
   Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
   document.dispatchEvent(new Event('visibilitychange'));
 }, hidden);
+
+/** From here on no question about people is answered. */
+const holdPeople = (person) => person.page.route(/\/api\/v1\/users/, () => {});
+
+/** Every question for a list that the page asks, by its path. */
+function questionsOf({ page }) {
+  const asked = [];
+  page.on('request', (request) => {
+    const { pathname } = new URL(request.url());
+    if (/^\/api\/v1\/(users|rooms|dms)$/.test(pathname)) asked.push(pathname);
+  });
+  return asked;
+}
+
+async function post(server, path, body, token) {
+  const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
+  const answer = await fetch(new URL(path, server.url), { method: 'POST', headers, body: JSON.stringify(body) });
+  assert.equal(answer.status, 201, path);
+  return answer.json();
+}
 
 async function register(server, username) {
   const answer = await fetch(new URL('/api/v1/auth/register', server.url), {
@@ -131,7 +152,7 @@ test('more rooms than fit come when asked for, page after page, and the focus go
   await lookAgain(ann);
   const shown = ann.page.locator('#more-rooms .conversation-name');
   const more = ann.page.getByRole('button', { name: 'Show more rooms' });
-  let last = 8;
+  let last = 5;
   await shown.nth(last - 1).waitFor();
   while (last < names.length) {
     assert.equal(await shown.count(), last);
@@ -271,9 +292,8 @@ test('a hidden page does not ask, a page that is seen again asks at once, and on
   await ann.leave();
 });
 
-test('a server that does not tell costs the lists and nothing else', async (t) => {
-  const server = await ownServer(t);
-  const ann = await Person.arrive(browser, server);
+test('a server that does not tell costs the lists and nothing else', async () => {
+  const ann = await Person.arrive(browser, common);
   await ann.page.route(/\/api\/v1\/(users|rooms|dms)/, (route) => route.fulfill({ status: 404, body: 'no such path' }));
   const answered = ann.page.waitForResponse((answer) => answer.url().includes('/api/v1/rooms'));
   await ann.asGuest('ann');
@@ -311,14 +331,168 @@ test('the keyboard alone finds a person and writes to them, also on a phone', as
   await bob.leave();
 });
 
-test('each of two guests side by side has lists of their own', async (t) => {
-  const ann = await guest(await ownServer(t), 'ann');
+test('somebody who speaks is in the list at once, also when the server does not answer', async (t) => {
+  const server = await ownServer(t);
+  const ann = await guest(server, 'ann');
+  await ann.page.locator('#nobody').waitFor();
+  await holdPeople(ann);
+  const bob = await guest(server, 'bob');
+  await tell(bob, 'Is anybody here?');
+  await ann.sees('Is anybody here?');
+  await ann.page.locator('#people-list').getByRole('button', { name: 'bob online' }).waitFor();
+  assert.equal(await ann.page.locator('#nobody').isVisible(), false);
+
+  const cid = await guest(server, 'cid');
+  await writeTo(cid, await ann.id(), 'And me');
+  await ann.page.locator('#people-list').getByRole('button', { name: 'cid online' }).waitFor();
+  assert.equal(await row(ann, 'people-list', 'ann').count(), 0);
+  for (const person of [ann, bob, cid]) await person.leave();
+});
+
+test('many who begin to speak are one question, and then as few as may be', async (t) => {
+  const server = await ownServer(t, '--rate-limit', '0');
+  const ann = await guest(server, 'ann');
+  await ann.page.locator('#nobody').waitFor();
+  const tokens = [];
+  for (let number = 0; number < 40; number += 1) tokens.push((await post(server, '/api/v1/auth/guest', { username: `stranger ${number}` })).token);
+  const asked = questionsOf(ann);
+  const begin = Date.now();
+  for (const [number, token] of tokens.entries()) await post(server, '/api/v1/chat/messages', { room: 'general', content: `word ${number}` }, token);
+  await ann.sees('word 39');
+  // Nobody of them has a connection, and that is what the server says.
+  await ann.page.locator('#nobody').waitFor();
+  const rounds = asked.filter((path) => path === '/api/v1/rooms').length;
+  const most = 1 + Math.ceil((Date.now() - begin) / 2_000);
+  assert.ok(rounds >= 1 && rounds <= most, `${rounds} rounds, ${most} at most`);
+  await ann.leave();
+});
+
+test('whoever writes without a connection is believed once, and counts as here again when the server says so', () => {
+  const ann = { id: 1, username: 'ann', online: true };
+  const backend = { id: 2, username: 'backend', online: false };
+  const word = { fromUser: 2, username: 'backend' };
+  const people = new People(1);
+  people.told(people.asking(), [ann, backend], true);
+  assert.ok(people.heard(word), 'that is news');
+  assert.deepEqual(people.list(), [{ ...backend, online: true }]);
+  const round = people.asking();
+  people.heard({ fromUser: 3, username: 'cid' });
+  people.told(round, [ann, backend], true);
+  assert.deepEqual(people.list().map(({ username, online }) => [username, online]), [['cid', true], ['backend', false]], 'cid was heard after the question');
+  assert.ok(!people.heard(word), 'no news any more');
+  assert.equal(people.list()[1].online, false);
+  people.told(people.asking(), [ann, { ...backend, online: true }], true);
+  assert.deepEqual(people.list().map(({ username, online }) => [username, online]), [['backend', true], ['cid', false]]);
+  assert.ok(!people.heard({ fromUser: 1, username: 'ann' }), 'oneself is not in the list');
+  people.told(people.asking(), [ann], false);
+  assert.deepEqual(people.list().map(({ online }) => online), [true, true], 'where the server tells of some only, those who talk are here');
+});
+
+test('a list that fails says so quietly, keeps what was there, and comes back', async (t) => {
+  const server = await ownServer(t);
+  const bob = await guest(server, 'bob');
+  const ann = await guest(server, 'ann');
+  await row(ann, 'people-list', 'bob').waitFor();
+  await ann.page.route(/\/api\/v1\/(users|rooms)/, (route) => route.fulfill({ status: 503, contentType: 'application/json', body: '{"error":{"code":"unavailable","message":"not now"}}' }));
+  await lookAgain(ann);
+  for (const list of ['people', 'rooms']) await ann.page.locator(`#${list}-failing`, { hasText: 'It is tried again' }).waitFor();
+  assert.ok(await row(ann, 'people-list', 'bob').isVisible());
+  await ann.page.unroute(/\/api\/v1\/(users|rooms)/);
+  await ann.page.locator('#people-failing').waitFor({ state: 'hidden' }); // by itself
+  await ann.page.locator('#rooms-failing').waitFor({ state: 'hidden' });
+  await ann.leave();
+  await bob.leave();
+});
+
+test('without a connection nothing is asked, and with the next one at once', async (t) => {
+  const server = await ownServer(t);
+  const network = await TornNetwork.before(server);
+  t.after(() => network.close());
+  const ann = await Person.arrive(browser, network);
+  await ann.page.clock.install();
+  await ann.asGuest('ann');
+  await ann.page.locator('#no-rooms').waitFor();
+  network.cut();
+  await ann.page.locator('#pill[data-state=reconnecting]').waitFor();
+  const asked = questionsOf(ann);
+  await ann.page.clock.runFor(60_000);
+  await lookAgain(ann);
+  await ann.page.evaluate(() => {});
+  assert.deepEqual(asked, []);
+  network.restore();
+  await ann.page.evaluate(() => window.dispatchEvent(new Event('online')));
+  const rooms = await ann.page.waitForResponse((answer) => answer.url().includes('/api/v1/rooms'));
+  assert.equal(rooms.status(), 200);
+  assert.deepEqual(asked, ['/api/v1/dms', '/api/v1/users', '/api/v1/rooms']);
+  await ann.leave();
+});
+
+test('a redraw takes the focus from no row, also when rows move or the row itself goes', async (t) => {
+  const server = await ownServer(t);
+  const ann = await guest(server, 'ann');
+  const bob = await guest(server, 'bob');
+  const cid = await guest(server, 'cid');
+  const id = await ann.id();
+  await writeTo(bob, id, 'first');
+  await writeTo(cid, id, 'second');
+  await row(ann, 'dms', 'cid').waitFor();
+  await row(ann, 'dms', 'bob').focus();
+  await tell(bob, 'third'); // now bob stands before cid
+  await row(ann, 'dms', 'bob').locator('.badge', { hasText: /^2 unread$/ }).waitFor();
+  const names = ann.page.locator('#dms .conversation-name');
+  assert.deepEqual(await names.allTextContents(), ['bob', 'cid']);
+  const focused = () => ann.page.evaluate(() => document.activeElement.closest('li')?.textContent ?? document.activeElement.localName);
+  assert.match(await focused(), /bob/);
+  await tell(cid, 'fourth');
+  await row(ann, 'dms', 'cid').locator('.badge', { hasText: /^2 unread$/ }).waitFor();
+  assert.match(await focused(), /bob/);
+  await ann.page.getByRole('button', { name: /bob.*2 unread/ }).waitFor(); // what a screen reader says
+
+  await join(bob, 'pantry');
+  await join(bob, 'quarry');
+  await lookAgain(ann);
+  await row(ann, 'more-rooms', 'quarry').waitFor();
+  await row(ann, 'more-rooms', 'pantry').focus();
+  const answered = ann.page.waitForResponse((answer) => answer.url().includes('/api/v1/rooms'));
+  await ann.page.route(/\/api\/v1\/rooms/, async (route) => {
+    const answer = await route.fetch();
+    const body = await answer.json();
+    await route.fulfill({ response: answer, json: { ...body, rooms: body.rooms.filter(({ name }) => name !== 'pantry') } });
+  });
+  await lookAgain(ann);
+  await answered;
+  await row(ann, 'more-rooms', 'pantry').waitFor({ state: 'detached' });
+  assert.match(await focused(), /quarry/, 'its neighbour has it');
+  for (const person of [ann, bob, cid]) await person.leave();
+});
+
+test('each of two guests side by side has lists of their own', async () => {
+  const ann = await guest(common, 'one of two');
   await ann.page.getByRole('button', { name: 'Two guests' }).click();
-  await ann.page.locator('#people-list-2').getByRole('button', { name: 'ann online' }).click();
-  await ann.page.locator('#talk-name-2', { hasText: 'ann' }).waitFor();
-  assert.equal(await ann.page.locator('#people-list').getByText('ann', { exact: true }).count(), 0, 'nobody is in the own list');
+  await ann.page.locator('#people-list-2').getByRole('button', { name: 'one of two online' }).click();
+  await ann.page.locator('#talk-name-2', { hasText: 'one of two' }).waitFor();
+  assert.equal(await ann.page.locator('#people-list').getByText('one of two', { exact: true }).count(), 0, 'nobody is in the own list');
   await ann.page.locator('#composer-text-2').fill('From the other side');
   await ann.page.locator('#composer-text-2').press('Enter');
   await ann.page.locator('#dms .last-text', { hasText: 'From the other side' }).waitFor();
+  await ann.leave();
+});
+
+test('side by side, whoever speaks is in the other list at once, and in neither list twice', async (t) => {
+  const ann = await guest(await ownServer(t), 'ann');
+  await ann.page.locator('#nobody').waitFor();
+  await holdPeople(ann);
+  await ann.page.getByRole('button', { name: 'Two guests' }).click();
+  await ann.page.locator('#pill-2[data-state=open]').waitFor();
+  const second = await ann.page.locator('#me-name-2').textContent();
+  await ann.page.locator('#composer-text-2').fill('From the other side');
+  await ann.page.locator('#composer-text-2').press('Enter');
+  await ann.sees('From the other side');
+  await ann.page.locator('#people-list').getByRole('button', { name: `${second} online` }).waitFor();
+  assert.equal(await ann.page.locator('#nobody').isVisible(), false);
+  await tell(ann, 'Hello back');
+  await ann.page.locator('#people-list-2').getByRole('button', { name: 'ann online' }).waitFor();
+  assert.deepEqual(await ann.page.locator('#people-list .conversation-name').allTextContents(), [second]);
+  assert.deepEqual(await ann.page.locator('#people-list-2 .conversation-name').allTextContents(), ['ann']);
   await ann.leave();
 });
