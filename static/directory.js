@@ -112,7 +112,7 @@ export function createDirectory({ chat, session, conversations, changed, signal 
       soonDue = false;
       lookedAt = Date.now();
       if (dmsDue) await askForDms();
-      for (const part of [askForPeople, askForRooms]) {
+      for (const part of [askForRooms, askForPeople]) { // as they stand on the page, so that nothing moves down
         await part();
         if (!signal.aborted) changed();
       }
@@ -144,7 +144,7 @@ export function createDirectory({ chat, session, conversations, changed, signal 
     dmsDue = true;
     soon();
   });
-  document.addEventListener('visibilitychange', () => (document.hidden ? clearTimeout(timer) : look()), { signal });
+  document.addEventListener('visibilitychange', () => (document.hidden ? clearTimeout(timer) : soon()), { signal });
   signal.addEventListener('abort', () => clearTimeout(timer));
 
   /** As many as are to be shown, and whether there are more. */

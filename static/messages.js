@@ -201,7 +201,7 @@ function messageRow(message, at, joined, actions) {
     },
       joined ? el('span', { class: 'gutter', 'aria-hidden': 'true' }, formatTime(at)) : avatar(message.fromUser, message.username),
       el('div', { class: 'message-main' },
-        el('p', { class: joined ? 'unseen' : 'message-head' }, ...sender(message, own, actions), timeOf(at)),
+        el('p', { class: joined ? 'message-head unseen' : 'message-head' }, ...sender(message, own, actions), timeOf(at)),
         el('div', { class: 'content', dir: 'auto' }, message.content)),
       framesButton(message, actions),
       own && el('span', { class: 'stored', title: `Stored as message ${message.id}` }, icon('check'), el('span', { class: 'unseen' }, 'Stored'))),
