@@ -3,7 +3,6 @@
 //! Anybody may count; only the doors read. No label carries a user, a room or a text.
 
 mod commits;
-mod spread;
 mod text;
 
 use std::sync::{Arc, atomic::AtomicU64};
