@@ -1,6 +1,6 @@
 //! The built-in accounts of standalone mode, over HTTP.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chat_server::{
     auth::Tokens,
@@ -10,11 +10,13 @@ use chat_server::{
     },
     clock::Clock,
     protocol::ErrorCode,
-    store::sqlite::{Counters, Mode, Options, SqliteStore},
 };
 use serde_json::{Value, json};
 
-use crate::common::{Client, TestServer, http};
+use crate::common::{
+    Client, TestServer, http,
+    memory::{Disk, MemoryStore},
+};
 
 async fn post(server: &TestServer, verb: &str, body: Value) -> http::Answer {
     http::post(
@@ -426,19 +428,7 @@ async fn a_message_can_be_sent_over_http() {
 
 #[tokio::test]
 async fn one_address_makes_only_so_many_accounts_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        path: folder.path().join("chat.db"),
-        mode: Mode::Standalone,
-        switch_mode: false,
-        write_queue: 1024,
-        batch_max: 256,
-        feed_batches: 1024,
-        readers: 1,
-        patience: Duration::from_secs(5),
-        clock: Clock::default(),
-    };
-    let (store, _feed, _writer) = SqliteStore::open(&options, Counters::default()).unwrap();
+    let (store, _feed, _writer) = MemoryStore::open(&Disk::default(), Clock::default());
     let policy = AccountPolicy {
         signup: true,
         token_ttl_seconds: 60,
