@@ -152,6 +152,19 @@ function pageUrl() {
   return host ? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/ws` : '';
 }
 
+/** Made whole here, since more than the WebSocket needs it. Throws for what is no place of a server. @param {string} given */
+function socketUrl(given) {
+  let url;
+  try {
+    url = new URL(given, globalThis.location?.href);
+  } catch {
+    throw new TypeError(`\`url\` is none, or relative where there is no page that it could be relative to: ${given}`);
+  }
+  url.protocol = url.protocol.replace('http', 'ws');
+  if (url.protocol !== 'ws:' && url.protocol !== 'wss:') throw new TypeError(`\`url\` is no address of a WebSocket: ${url}`);
+  return url.href;
+}
+
 /**
  * The outbox as it is kept in a storage: a list of sends, each with the user who wrote it, so that nobody else sends it.
  * A storage that fails costs the memory and nothing else.
@@ -268,7 +281,7 @@ class Chat {
   constructor(options) {
     this.#options = options;
     this.#token = options.token ?? '';
-    this.#url = options.url ?? pageUrl();
+    this.#url = options.url == null ? pageUrl() : socketUrl(options.url);
     this.#owner = userOf(this.#token) ?? 0;
     const { storage, storageKey = `chat-outbox:${this.#url}` } = options;
     if (storage) this.#shelf = new Shelf(storage, storageKey, (error) => this.#emit('error', error));
@@ -454,8 +467,8 @@ class Chat {
 
   /** A browser hides why a handshake failed, so the same question is asked over HTTP. @returns {Promise<Refusal | null>} */
   async #askWhy() {
-    const url = new URL('/api/v1/auth/me', this.#url.replace(/^ws/, 'http'));
     try {
+      const url = new URL('/api/v1/auth/me', this.#url.replace(/^ws/, 'http'));
       const headers = { authorization: `Bearer ${this.#token}` };
       const signal = AbortSignal.timeout?.(CONNECT_TIMEOUT_MS);
       const answer = await (this.#options.fetch ?? fetch)(url, { headers, signal });

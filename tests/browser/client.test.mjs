@@ -248,3 +248,31 @@ test('a handler that throws does not stop the others, and one that is taken off 
   assert.deepEqual(seen, [1]);
   assert.deepEqual(thrown, ['mine'], 'the error is reported, not swallowed');
 });
+
+test('a `url` that is relative to the page is made whole, and comes back after a cut', async (t) => {
+  t.after(() => { delete globalThis.location; });
+  for (const [page, url, whole] of [['http://chat.test/app/#top', '/ws', 'ws://chat.test/ws'], ['https://chat.test:8443/app/', '../ws?a=1', 'wss://chat.test:8443/ws?a=1'],
+    ['http://chat.test/', 'https://other.test/ws', 'wss://other.test/ws'], ['http://chat.test/', undefined, 'ws://chat.test/ws']]) {
+    globalThis.location = new URL(page);
+    const asked = [];
+    const chat = client({ url, fetch: async (address) => { asked.push(String(address)); return answerWith(200)(); } });
+    chat.connect();
+    await settle();
+    assert.equal(last().url, whole);
+    const before = sockets.length;
+    last().end();
+    await settle();
+    mock.timers.tick(1_000);
+    await settle();
+    assert.equal(sockets.length, before + 1, 'another attempt');
+    assert.equal(last().url, whole);
+    assert.deepEqual(asked, [new URL('/api/v1/auth/me', whole.replace('ws', 'http')).href]);
+    chat.close();
+  }
+});
+
+test('a `url` that leads nowhere is told at once', () => {
+  assert.throws(() => client({ url: '/ws' }), /`url` is none, or relative where there is no page/);
+  for (const url of ['', 'ws://', 'http://a b/']) assert.throws(() => client({ url }), TypeError, url);
+  for (const url of ['ftp://chat.test/ws', 'file:///ws', 'javascript:0']) assert.throws(() => client({ url }), /no address of a WebSocket/, url);
+});
