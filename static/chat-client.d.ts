@@ -262,6 +262,8 @@ export declare class ChatError extends Error {
 }
 /** 128 random bits. Not `crypto.randomUUID`: pages on plain http, other than localhost, do not have it. */
 export declare function newNonce(): string;
+/** Whose token it is, where it says so in the way that the server reads it. @param {string} token @returns {number | undefined} */
+export declare function userOf(token: string): number | undefined;
 /** @param {Options} [options] */
 export declare function createChat(options?: Options): Chat;
 declare class Chat {
@@ -326,6 +328,12 @@ declare class Chat {
     auth(token: string): Promise<{
         exp: number;
     }>;
+    /**
+     * This user's next token, from whoever does not use `getToken`: the next connections are made with it, and an open one is
+     * renewed. It does not connect a client that is closed; one of another user is refused, as `getToken` is.
+     * @param {string} token
+     */
+    setToken(token: string): void;
     /** @returns {Promise<void>} */
     ping(): Promise<void>;
 }

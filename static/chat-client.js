@@ -132,8 +132,8 @@ function claimsOf(token) {
   }
 }
 
-/** Whose token it is, where it says so in the way that the server reads it. @param {string} token */
-function userOf(token) {
+/** Whose token it is, where it says so in the way that the server reads it. @param {string} token @returns {number | undefined} */
+export function userOf(token) {
   const claims = claimsOf(token);
   const id = Number(claims.user_id ?? claims.sub ?? claims.id);
   return Number.isSafeInteger(id) && id > 0 ? id : undefined;
@@ -341,7 +341,8 @@ class Chat {
   #attempt = 0;
   /** @type {'' | 'wanted' | 'given'} after the server refused a token, until a connection with another lasts */ #fresh = '';
   /** @type {Plan} */ #plan = { token: '', at: Infinity, until: 0, tries: 0 };
-  #proven = ''; // the token of the last welcome
+  #presented = ''; // the token that this connection was made with, or renewed
+  #proven = ''; // the one of the last welcome, or what the server took in its place
   #vouched = false; // whether it is known whom this connection speaks for
   #nextRef = 1;
   #me = 0;
@@ -486,10 +487,21 @@ class Chat {
 
   /** Renews the open connection, and the ones after it. @param {string} token @returns {Promise<{exp: number}>} */
   async auth(token) {
-    const { data } = await this.#request('auth', { token });
+    const data = await this.#present(token);
     this.#token = token;
     this.#planRefresh(true, data.exp);
     return data;
+  }
+
+  /**
+   * This user's next token, from whoever does not use `getToken`: the next connections are made with it, and an open one is
+   * renewed. It does not connect a client that is closed; one of another user is refused, as `getToken` is.
+   * @param {string} token
+   */
+  setToken(token) {
+    this.#token = token;
+    if (!this.#me) this.#speaksFor(userOf(token) ?? 0);
+    this.#catchUp();
   }
 
   /** @returns {Promise<void>} */
@@ -507,6 +519,7 @@ class Chat {
       return;
     }
     try {
+      this.#presented = this.#token;
       this.#attach(new (this.#options.WebSocket ?? WebSocket)(this.#url, ['chat.v1', `bearer.${this.#token}`]));
     } catch {
       // The constructor throws only for an address or a token that no handshake can carry.
@@ -524,6 +537,7 @@ class Chat {
       this.#timers.stable = setTimeout(() => { this.#attempt = 0; this.#fresh = ''; }, STABLE_AFTER_MS);
       this.#heard();
       this.#resume();
+      this.#catchUp();
       this.#setState('open');
     };
     socket.onmessage = ({ data }) => this.#receive(String(data));
@@ -639,6 +653,26 @@ class Chat {
     const { getToken } = this.#options;
     if (!getToken) return this.#token;
     return (await inTime(getToken({ fresh }), TOKEN_TIMEOUT_MS, '`getToken`')) ?? this.#token;
+  }
+
+  /** Renews the open connection. @param {string} token */
+  async #present(token) {
+    const { data } = await this.#request('auth', { token });
+    if (this.#proven === this.#presented) this.#proven = token;
+    this.#presented = token;
+    return data;
+  }
+
+  /** Lets the open connection know of a token that came after it. */
+  async #catchUp() {
+    const token = this.#token;
+    if (!this.#opened || token === this.#presented) return;
+    try {
+      const { exp } = await this.#present(token);
+      if (token === this.#token) this.#planRefresh(true, exp);
+    } catch (error) {
+      if (/** @type {ChatError} */ (error).code !== 'disconnected') this.#emit('error', /** @type {ChatError} */ (error));
+    }
   }
 
   /** Throws what `getToken` throws. @param {number} turn @returns {Promise<boolean>} whether to go on */
@@ -1107,7 +1141,7 @@ class Chat {
     if (this.#me && welcome.userId !== this.#me) return this.#refuse({ code: 'forbidden', message: 'the new token is another user\'s' });
     this.#me = welcome.userId;
     this.#vouched = true;
-    this.#proven = this.#token;
+    this.#proven = this.#presented;
     this.#speaksFor(this.#me);
     const first = !this.#epoch;
     if (first) [this.#epoch, this.#cursor, this.#live] = [welcome.epoch, welcome.lastId, true];
