@@ -763,6 +763,8 @@ class Chat {
       for (const talk of this.#joined()) talk.apart = true;
       this.#resumed({ ...data, replayed: 0, complete: false, reason: refusal.code });
     }, (error) => { if (!this.#live) this.#unanswered(error); });
+    // The server lets `hello` be followed by a `resume`, and pushes nothing before any other request, or for a second.
+    if (!this.#epoch) this.#ask('ping', {}, () => {}, () => {});
     this.#pump();
   }
 

@@ -298,7 +298,7 @@ test('`setToken` before and during an attempt reaches the server', async () => {
   chat.setToken(third);
   assert.deepEqual(last().sent, []);
   last().open();
-  assert.deepEqual(last().sent.map(({ type }) => type), ['hello', 'auth']);
+  assert.deepEqual(last().sent.map(({ type }) => type), ['hello', 'ping', 'auth']);
   last().answer('hello', welcome());
   await ready;
   accept();
