@@ -1052,7 +1052,7 @@ class Chat {
     }
     for (const entry of others) this.#shelf?.give(entry);
     this.#restore(user);
-    for (const entry of others) this.#fails(entry, new ChatError('forbidden', 'written by another user', entry.fields));
+    for (const entry of others) this.#fails(entry, new ChatError('forbidden', 'written by another user', { ...entry.fields, field: 'user' }));
   }
 
   /** Takes what this user left behind, ahead of what was written since. @param {number} user */

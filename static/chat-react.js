@@ -387,7 +387,8 @@ class ChatStore {
   /** @param {Waiting & {error: ChatError}} unsent */
   #unsent({ error, ...waiting }) {
     const restored = this.#outbox.get(waiting.nonce)?.restored ?? false;
-    if (error.code !== 'cancelled') return this.#put({ ...waiting, restored, status: 'failed', error: problemOf(error) });
+    const ofAnother = error.code === 'forbidden' && error.field === 'user'; // who is here now is not to read it
+    if (error.code !== 'cancelled' && !ofAnother) return this.#put({ ...waiting, restored, status: 'failed', error: problemOf(error) });
     this.#outbox.delete(waiting.nonce);
     this.#changed();
   }
