@@ -13,7 +13,10 @@
  *   cannot, `reset` brings the newest messages of every conversation instead, and what is live goes on from there.
  * - `send` and `dm` wait while there is no connection, and are stored once and in the order of the calls. With a `storage`
  *   (`sessionStorage` is one) they outlive a reload of the page too, from when the token or the server has told whose they
- *   are. Each client needs a storage or a key of its own.
+ *   are. Nobody else ever sends them: when a token or the server names another user, they fail here and wait there.
+ * - Clients may share a `localStorage` and a key: each writes what it changed into what is there. What one has left, another
+ *   of the same user sends, and both may: it is stored once. A storage that answers with promises cannot promise that
+ *   nothing is written between a read and a write: with such a one each client needs a key of its own.
  * - With `getToken`, a fresh token is asked for before the old one expires, or once after the server refused it.
  *
  * A DM that this client sent is the result of its call, and no `dm` event; one sent by another device of the same
@@ -175,7 +178,11 @@ export type Pending = {
     timer: any;
     nonce?: string;
 };
+export type Kept = Waiting & {
+    user: number;
+};
 export type Outgoing = {
+    user: number;
     fields: Waiting;
     restored: boolean;
     promise: Promise<any>;
@@ -230,8 +237,9 @@ export type Talk = {
  * @typedef {{token: string, at: number, until: number, tries: number}} Plan when the token is to be renewed: not before
  *   `at`, and after `until` it has expired
  * @typedef {{resolve(frame: any): void, reject(error: ChatError): void, timer: any, nonce?: string}} Pending
- * @typedef {{fields: Waiting, restored: boolean, promise: Promise<any>, resolve(receipt: any): void,
- *   reject(error: ChatError): void}} Outgoing
+ * @typedef {Waiting & {user: number}} Kept
+ * @typedef {{user: number, fields: Waiting, restored: boolean, promise: Promise<any>, resolve(receipt: any): void,
+ *   reject(error: ChatError): void}} Outgoing `user`: who wrote it, 0 while nobody has said who that is
  * @typedef {{key: string, room?: string, peer?: number, joined: boolean, joins: number, apart: boolean, held: boolean,
  *   seq?: number, id: number, end: number, queue: Message[], own: Map<number, number>}} Talk A room, or the DMs with
  *   `peer`. All up to `seq` (message `id`) has been delivered or is history; all up to `end` is known to exist; `queue`
@@ -254,6 +262,8 @@ export declare class ChatError extends Error {
 }
 /** 128 random bits. Not `crypto.randomUUID`: pages on plain http, other than localhost, do not have it. */
 export declare function newNonce(): string;
+/** Whose token it is, where it says so in the way that the server reads it. @param {string} token @returns {number | undefined} */
+export declare function userOf(token: string): number | undefined;
 /** @param {Options} [options] */
 export declare function createChat(options?: Options): Chat;
 declare class Chat {
@@ -318,6 +328,12 @@ declare class Chat {
     auth(token: string): Promise<{
         exp: number;
     }>;
+    /**
+     * This user's next token, from whoever does not use `getToken`: the next connections are made with it, and an open one is
+     * renewed. It does not connect a client that is closed; one of another user is refused, as `getToken` is.
+     * @param {string} token
+     */
+    setToken(token: string): void;
     /** @returns {Promise<void>} */
     ping(): Promise<void>;
 }

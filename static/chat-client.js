@@ -13,7 +13,10 @@
  *   cannot, `reset` brings the newest messages of every conversation instead, and what is live goes on from there.
  * - `send` and `dm` wait while there is no connection, and are stored once and in the order of the calls. With a `storage`
  *   (`sessionStorage` is one) they outlive a reload of the page too, from when the token or the server has told whose they
- *   are. Each client needs a storage or a key of its own.
+ *   are. Nobody else ever sends them: when a token or the server names another user, they fail here and wait there.
+ * - Clients may share a `localStorage` and a key: each writes what it changed into what is there. What one has left, another
+ *   of the same user sends, and both may: it is stored once. A storage that answers with promises cannot promise that
+ *   nothing is written between a read and a write: with such a one each client needs a key of its own.
  * - With `getToken`, a fresh token is asked for before the old one expires, or once after the server refused it.
  *
  * A DM that this client sent is the result of its call, and no `dm` event; one sent by another device of the same
@@ -33,6 +36,8 @@ const PONG_TIMEOUT_MS = 10_000;
 const BUSY_WAIT_MS = 1_000; // where the server names no time of its own
 const BUSY_TRIES = 4;
 const OUTBOX_MAX = 1_000; // sends that wait
+const KEPT_MAX = 1_000; // sends in a storage, of all who share it
+const STORAGE_TIMEOUT_MS = 5_000;
 const FRAME_MAX_BYTES = 64 * 1024; // a larger frame ends the connection, and again when it is sent again
 const RESUME_ROOMS_MAX = 500;
 const RESUME_NAMES_MAX_BYTES = FRAME_MAX_BYTES - 1_024;
@@ -82,8 +87,9 @@ const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
  * @typedef {{token: string, at: number, until: number, tries: number}} Plan when the token is to be renewed: not before
  *   `at`, and after `until` it has expired
  * @typedef {{resolve(frame: any): void, reject(error: ChatError): void, timer: any, nonce?: string}} Pending
- * @typedef {{fields: Waiting, restored: boolean, promise: Promise<any>, resolve(receipt: any): void,
- *   reject(error: ChatError): void}} Outgoing
+ * @typedef {Waiting & {user: number}} Kept
+ * @typedef {{user: number, fields: Waiting, restored: boolean, promise: Promise<any>, resolve(receipt: any): void,
+ *   reject(error: ChatError): void}} Outgoing `user`: who wrote it, 0 while nobody has said who that is
  * @typedef {{key: string, room?: string, peer?: number, joined: boolean, joins: number, apart: boolean, held: boolean,
  *   seq?: number, id: number, end: number, queue: Message[], own: Map<number, number>}} Talk A room, or the DMs with
  *   `peer`. All up to `seq` (message `id`) has been delivered or is history; all up to `end` is known to exist; `queue`
@@ -126,19 +132,19 @@ function claimsOf(token) {
   }
 }
 
-/** Whose token it is, where it says so in the way that the server reads it. @param {string} token */
-function userOf(token) {
+/** Whose token it is, where it says so in the way that the server reads it. @param {string} token @returns {number | undefined} */
+export function userOf(token) {
   const claims = claimsOf(token);
   const id = Number(claims.user_id ?? claims.sub ?? claims.id);
   return Number.isSafeInteger(id) && id > 0 ? id : undefined;
 }
 
-/** @param {Waiting} fields @param {boolean} restored @returns {Outgoing} */
-function outgoing(fields, restored) {
+/** @param {number} user @param {Waiting} fields @param {boolean} restored @returns {Outgoing} */
+function outgoing(user, fields, restored) {
   /** @type {any} */ const settle = {};
   const promise = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
   if (restored) promise.catch(() => {}); // whoever called is gone
-  return { fields, restored, promise, ...settle };
+  return { user, fields, restored, promise, ...settle };
 }
 
 /** @param {Options} [options] */
@@ -152,16 +158,64 @@ function pageUrl() {
   return host ? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/ws` : '';
 }
 
+/** Made whole here, since more than the WebSocket needs it. Throws for what is no place of a server. @param {string} given */
+function socketUrl(given) {
+  let url;
+  try {
+    url = new URL(given, globalThis.location?.href);
+  } catch {
+    throw new TypeError(`\`url\` is none, or relative where there is no page that it could be relative to: ${given}`);
+  }
+  url.protocol = url.protocol.replace('http', 'ws');
+  if (url.protocol !== 'ws:' && url.protocol !== 'wss:') throw new TypeError(`\`url\` is no address of a WebSocket: ${url}`);
+  return url.href;
+}
+
+/** What is there already is passed on at once. @template T @param {T | Promise<T>} result @param {number} ms @param {string} who @returns {T | Promise<T>} */
+function inTime(result, ms, who) {
+  if (!isPromise(result)) return result;
+  /** @type {any} */ let timer;
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`${who} gave no answer`)), ms); });
+  return Promise.race([result, late]).finally(() => clearTimeout(timer));
+}
+
+/** @param {any} value @returns {value is Promise<any>} */
+const isPromise = (value) => typeof value?.then === 'function';
+
+/** Why no server could answer this: what waits behind it would wait for ever. @param {Waiting} fields @returns {[code: string, message: string] | undefined} */
+function flawOf(fields) {
+  if (/\p{Surrogate}/u.test([fields.room, fields.nonce, fields.content].join(' '))) return ['invalid_field', 'room, nonce or content has half of a surrogate pair'];
+  if (bytesOf(JSON.stringify(fields)) > FRAME_MAX_BYTES - 128) return ['too_large', 'content does not fit into a frame'];
+  return undefined;
+}
+
+/** Of what a storage held, only what we know: these become frames. @param {any} held @returns {Kept[]} one, or none */
+function keptOf(held) {
+  const { user, nonce, content, room, to } = Object(held);
+  if (!isId(user) || typeof nonce !== 'string' || typeof content !== 'string') return [];
+  if (to === undefined ? typeof room !== 'string' : room !== undefined || !isId(to)) return [];
+  const fields = { nonce, ...(to === undefined ? { room } : { to }), content };
+  return flawOf(fields) ? [] : [{ user, ...fields }];
+}
+
+/** @param {unknown} value */
+const isId = (value) => Number.isSafeInteger(value) && Number(value) > 0;
+
+/** Which send it is. @param {{user: number, nonce: string}} kept */
+const keptKey = ({ user, nonce }) => `${user} ${nonce}`;
+
 /**
  * The outbox as it is kept in a storage: a list of sends, each with the user who wrote it, so that nobody else sends it.
- * A storage that fails costs the memory and nothing else.
+ * Others write there too, so a write is what this client added and removed since, put into what is there by then; and
+ * nothing is written over that could not be read. A storage that fails costs the memory and nothing else.
  */
 class Shelf {
   loaded = false;
-  /** @type {(Waiting & {user: number})[]} */ #others = []; // of other users, or of one that is not known yet
-  /** @type {(Waiting & {user: number})[] | null} */ #next = null;
+  /** @type {Kept[]} by the last load, and not taken yet */ #found = [];
+  /** @type {Map<string, Kept | null>} what is not in the storage yet; null is to be removed from it */ #changes = new Map();
   /** @type {Promise<void> | null} */ #writing = null;
-  #works = true;
+  #again = false; // there are changes that no write has tried
+  /** @type {Set<string>} what has been told, until it is over */ #troubles = new Set();
   #storage;
   #key;
   #report;
@@ -175,63 +229,105 @@ class Shelf {
 
   async load() {
     if (this.loaded) return;
-    await this.#writing;
-    /** @type {unknown} */ let kept = [];
     try {
-      kept = JSON.parse((await this.#storage.getItem(this.#key)) ?? '[]');
-      if (!Array.isArray(kept) || !kept.every(isKept)) throw new TypeError('it holds something else');
+      await inTime(this.#writing, STORAGE_TIMEOUT_MS, 'it');
+      const { list } = this.#parse(await inTime(this.#storage.getItem(this.#key), STORAGE_TIMEOUT_MS, 'it'));
+      this.#found = [...this.#merged(list).values()];
+      this.loaded = true;
+      this.#over('read');
     } catch (error) {
       this.#failed('read', error);
     }
-    this.#others = Array.isArray(kept) ? kept.filter(isKept) : [];
-    this.loaded = true;
   }
 
   /** @param {number} user @returns {Waiting[]} what this user left */
   take(user) {
-    const mine = this.#others.filter((kept) => kept.user === user);
-    this.#others = this.#others.filter((kept) => kept.user !== user).slice(-OUTBOX_MAX);
+    const mine = this.#found.filter((kept) => kept.user === user);
+    this.#found = this.#found.filter((kept) => kept.user !== user);
     return mine.map(({ user: _user, ...fields }) => fields);
   }
 
-  /** @param {number} user @param {Waiting[]} left */
-  give(user, left) { this.#others.push(...left.map((fields) => ({ user, ...fields }))); }
+  /** To be taken by whoever has written it; it is in the storage all along. @param {Outgoing} entry */
+  give({ user, fields }) { this.#found.push({ user, ...fields }); }
 
-  /** @param {number} user @param {Waiting[]} waiting */
-  save(user, waiting) {
-    if (!this.loaded) return;
-    this.#next = [...this.#others, ...waiting.map((fields) => ({ user, ...fields }))];
+  /** @param {Outgoing} entry */
+  add({ user, fields }) { if (user) this.#change({ user, ...fields }, false); }
+
+  /** @param {Outgoing} entry */
+  remove({ user, fields }) { if (user) this.#change({ user, ...fields }, true); }
+
+  /** @param {Kept} kept @param {boolean} removed */
+  #change(kept, removed) {
+    this.#changes.set(keptKey(kept), removed ? null : kept);
+    this.#again = true;
     this.#writing ??= this.#write();
   }
 
   async #write() {
     await null; // the changes of one moment are one write
-    while (this.#next) {
-      const kept = this.#next;
-      this.#next = null;
+    while (this.#again) {
+      this.#again = false;
+      let step = 'read';
       try {
-        await (kept.length > 0 ? this.#storage.setItem(this.#key, JSON.stringify(kept)) : this.#storage.removeItem(this.#key));
-        this.#works = true;
+        // A storage that answers at once is written to before anybody else can: nothing is awaited then.
+        const answer = inTime(this.#storage.getItem(this.#key), STORAGE_TIMEOUT_MS, 'it');
+        const text = isPromise(answer) ? await answer : answer;
+        const { list, isList } = this.#parse(text);
+        step = 'write';
+        const [changes, kept] = [[...this.#changes], this.#merged(list)];
+        const result = inTime(this.#put(text, isList, [...kept.values()]), STORAGE_TIMEOUT_MS, 'it');
+        if (isPromise(result)) await result;
+        for (const [key, change] of changes) if (this.#changes.get(key) === change && (!change || kept.has(key))) this.#changes.delete(key);
+        this.#over('read', 'write');
+        this.#judge('keep', changes.every(([key, change]) => !change || kept.has(key)), `${KEPT_MAX} messages are kept already`);
       } catch (error) {
-        if (this.#works) this.#failed('write', error);
-        this.#works = false;
+        this.#failed(step, error); // the next change tries all of it again
       }
     }
     this.#writing = null; // at once: a change between the last look and this would stay unwritten
   }
 
-  /** @param {string} what @param {unknown} error */
-  #failed(what, error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    this.#report(new ChatError('storage', `the outbox does not outlive a reload, its storage failed to ${what}: ${reason}`));
+  /** @param {string | null} text what is there @param {boolean} isList @param {Kept[]} kept @returns {any} */
+  #put(text, isList, kept) {
+    const next = JSON.stringify(kept);
+    if (kept.length > 0) return next === text ? undefined : this.#storage.setItem(this.#key, next);
+    return text !== null && isList ? this.#storage.removeItem(this.#key) : undefined;
   }
-}
 
-/** @param {any} kept @returns {kept is Waiting & {user: number}} */
-function isKept(kept) {
-  const { user, nonce, content, room, to } = Object(kept);
-  return Number.isSafeInteger(user) && typeof nonce === 'string' && typeof content === 'string'
-    && (to === undefined ? typeof room === 'string' : room === undefined && Number.isSafeInteger(to));
+  /** @param {Kept[]} list @returns {Map<string, Kept>} */
+  #merged(list) {
+    const kept = new Map(list.map((entry) => [keptKey(entry), entry]));
+    for (const [key, change] of this.#changes) if (!change) kept.delete(key);
+    for (const [key, change] of this.#changes) if (change && (kept.has(key) || kept.size < KEPT_MAX)) kept.set(key, change);
+    return kept;
+  }
+
+  /** @param {string | null} text @returns {{list: Kept[], isList: boolean}} */
+  #parse(text) {
+    /** @type {unknown} */ let held;
+    try { held = JSON.parse(text ?? '[]'); } catch { /* which is no list either */ }
+    const isList = Array.isArray(held);
+    const list = Array.isArray(held) ? held.flatMap(keptOf) : [];
+    this.#judge('understand', Array.isArray(held) && list.length === held.length, 'it holds something else, which the next write replaces');
+    return { list, isList };
+  }
+
+  /** @param {string} what @param {boolean} well @param {string} trouble */
+  #judge(what, well, trouble) {
+    if (well) this.#over(what);
+    else this.#failed(what, trouble);
+  }
+
+  /** @param {string[]} whats */
+  #over(...whats) { for (const what of whats) this.#troubles.delete(what); }
+
+  /** Told once, until it is over. @param {string} what @param {unknown} error */
+  #failed(what, error) {
+    if (this.#troubles.has(what)) return;
+    this.#troubles.add(what);
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#report(new ChatError('storage', `the outbox may not outlive a reload, its storage failed to ${what}: ${reason}`));
+  }
 }
 
 class Chat {
@@ -245,7 +341,8 @@ class Chat {
   #attempt = 0;
   /** @type {'' | 'wanted' | 'given'} after the server refused a token, until a connection with another lasts */ #fresh = '';
   /** @type {Plan} */ #plan = { token: '', at: Infinity, until: 0, tries: 0 };
-  #proven = ''; // the token of the last welcome
+  #presented = ''; // the token that this connection was made with, or renewed
+  #proven = ''; // the one of the last welcome, or what the server took in its place
   #vouched = false; // whether it is known whom this connection speaks for
   #nextRef = 1;
   #me = 0;
@@ -256,7 +353,7 @@ class Chat {
   /** @type {{reason: string, newLog: boolean} | null} a reset that has not been told yet */ #stale = null;
   /** @type {Map<string, Talk>} */ #talks = new Map();
   /** @type {Shelf | null} */ #shelf = null;
-  #owner = 0; // whose outbox it is, as far as a token or a welcome told
+  #owner = 0; // who writes, as far as a token or a welcome told
   /** @type {Outgoing[]} */ #outbox = [];
   /** @type {Outgoing | null} */ #sending = null;
   /** @type {Map<unknown, Pending>} */ #pending = new Map();
@@ -268,7 +365,7 @@ class Chat {
   constructor(options) {
     this.#options = options;
     this.#token = options.token ?? '';
-    this.#url = options.url ?? pageUrl();
+    this.#url = options.url == null ? pageUrl() : socketUrl(options.url);
     this.#owner = userOf(this.#token) ?? 0;
     const { storage, storageKey = `chat-outbox:${this.#url}` } = options;
     if (storage) this.#shelf = new Shelf(storage, storageKey, (error) => this.#emit('error', error));
@@ -390,10 +487,21 @@ class Chat {
 
   /** Renews the open connection, and the ones after it. @param {string} token @returns {Promise<{exp: number}>} */
   async auth(token) {
-    const { data } = await this.#request('auth', { token });
+    const data = await this.#present(token);
     this.#token = token;
     this.#planRefresh(true, data.exp);
     return data;
+  }
+
+  /**
+   * This user's next token, from whoever does not use `getToken`: the next connections are made with it, and an open one is
+   * renewed. It does not connect a client that is closed; one of another user is refused, as `getToken` is.
+   * @param {string} token
+   */
+  setToken(token) {
+    this.#token = token;
+    if (!this.#me) this.#speaksFor(userOf(token) ?? 0);
+    this.#catchUp();
   }
 
   /** @returns {Promise<void>} */
@@ -411,6 +519,7 @@ class Chat {
       return;
     }
     try {
+      this.#presented = this.#token;
       this.#attach(new (this.#options.WebSocket ?? WebSocket)(this.#url, ['chat.v1', `bearer.${this.#token}`]));
     } catch {
       // The constructor throws only for an address or a token that no handshake can carry.
@@ -428,6 +537,7 @@ class Chat {
       this.#timers.stable = setTimeout(() => { this.#attempt = 0; this.#fresh = ''; }, STABLE_AFTER_MS);
       this.#heard();
       this.#resume();
+      this.#catchUp();
       this.#setState('open');
     };
     socket.onmessage = ({ data }) => this.#receive(String(data));
@@ -454,8 +564,8 @@ class Chat {
 
   /** A browser hides why a handshake failed, so the same question is asked over HTTP. @returns {Promise<Refusal | null>} */
   async #askWhy() {
-    const url = new URL('/api/v1/auth/me', this.#url.replace(/^ws/, 'http'));
     try {
+      const url = new URL('/api/v1/auth/me', this.#url.replace(/^ws/, 'http'));
       const headers = { authorization: `Bearer ${this.#token}` };
       const signal = AbortSignal.timeout?.(CONNECT_TIMEOUT_MS);
       const answer = await (this.#options.fetch ?? fetch)(url, { headers, signal });
@@ -542,12 +652,26 @@ class Chat {
   async #askToken(fresh) {
     const { getToken } = this.#options;
     if (!getToken) return this.#token;
-    /** @type {any} */ let timer;
-    const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error('`getToken` gave no answer')), TOKEN_TIMEOUT_MS); });
+    return (await inTime(getToken({ fresh }), TOKEN_TIMEOUT_MS, '`getToken`')) ?? this.#token;
+  }
+
+  /** Renews the open connection. @param {string} token */
+  async #present(token) {
+    const { data } = await this.#request('auth', { token });
+    if (this.#proven === this.#presented) this.#proven = token;
+    this.#presented = token;
+    return data;
+  }
+
+  /** Lets the open connection know of a token that came after it. */
+  async #catchUp() {
+    const token = this.#token;
+    if (!this.#opened || token === this.#presented) return;
     try {
-      return /** @type {string} */ (await Promise.race([getToken({ fresh }), late])) ?? this.#token;
-    } finally {
-      clearTimeout(timer);
+      const { exp } = await this.#present(token);
+      if (token === this.#token) this.#planRefresh(true, exp);
+    } catch (error) {
+      if (/** @type {ChatError} */ (error).code !== 'disconnected') this.#emit('error', /** @type {ChatError} */ (error));
     }
   }
 
@@ -564,8 +688,7 @@ class Chat {
     }
     this.#vouched = token === this.#proven || (user !== undefined && user === before);
     this.#token = token;
-    if (user && !this.#me) this.#restore(user);
-    if (this.#me) this.#restore(this.#me);
+    this.#speaksFor(this.#me || user || 0);
     return turn === this.#turn;
   }
 
@@ -640,6 +763,8 @@ class Chat {
       for (const talk of this.#joined()) talk.apart = true;
       this.#resumed({ ...data, replayed: 0, complete: false, reason: refusal.code });
     }, (error) => { if (!this.#live) this.#unanswered(error); });
+    // The server lets `hello` be followed by a `resume`, and pushes nothing before any other request, or for a second.
+    if (!this.#epoch) this.#ask('ping', {}, () => {}, () => {});
     this.#pump();
   }
 
@@ -891,14 +1016,14 @@ class Chat {
     const { nonce, room, to, content } = fields;
     const twin = this.#outbox.find(({ fields: other }) => other.nonce === nonce && other.room === room && other.to === to && other.content === content);
     if (twin) return twin.promise;
-    const entry = outgoing(fields, false);
+    const entry = outgoing(this.#owner, fields, false);
     const [code, message] = this.#unsendable(fields) ?? [];
     if (code) {
       this.#fails(entry, new ChatError(code, /** @type {string} */ (message), { nonce }));
       return entry.promise;
     }
     this.#outbox.push(entry);
-    this.#keep();
+    this.#shelf?.add(entry);
     this.#emit('queued', { ...fields, restored: false });
     this.#pump();
     return entry.promise;
@@ -908,32 +1033,43 @@ class Chat {
   #unsendable(fields) {
     if (this.#state === 'closed') return ['disconnected', 'closed'];
     if (this.#outbox.length >= OUTBOX_MAX) return ['outbox_full', `${OUTBOX_MAX} messages wait to be sent already`];
-    // Neither could ever be answered, and what waits behind it would wait for ever.
-    if (/\p{Surrogate}/u.test(fields.content)) return ['invalid_field', 'content has half of a surrogate pair'];
-    if (bytesOf(JSON.stringify(fields)) > FRAME_MAX_BYTES - 128) return ['too_large', 'content does not fit into a frame'];
-    return undefined;
+    return flawOf(fields);
+  }
+
+  /**
+   * Whoever a token or the server names is the one who writes. What somebody else wrote is not sent in that name: it waits in
+   * the storage, for its own user. What was written before anybody was named is theirs. @param {number} user 0: it says nothing
+   */
+  #speaksFor(user) {
+    this.#owner = user;
+    if (!user) return;
+    const others = this.#outbox.filter((entry) => entry.user && entry.user !== user);
+    if (others.length > 0) this.#outbox = this.#outbox.filter((entry) => !others.includes(entry));
+    for (const entry of this.#outbox) {
+      if (entry.user) continue;
+      entry.user = user;
+      this.#shelf?.add(entry);
+    }
+    for (const entry of others) this.#shelf?.give(entry);
+    this.#restore(user);
+    for (const entry of others) this.#fails(entry, new ChatError('forbidden', 'written by another user', { ...entry.fields, field: 'user' }));
   }
 
   /** Takes what this user left behind, ahead of what was written since. @param {number} user */
   #restore(user) {
-    this.#owner = user;
-    if (!this.#shelf?.loaded) return;
     const known = new Set(this.#outbox.map(({ fields }) => fields.nonce));
-    const left = this.#shelf.take(user).filter(({ nonce }) => !known.has(nonce));
-    this.#outbox.unshift(...left.map((fields) => outgoing(fields, true)));
-    this.#keep();
+    const left = (this.#shelf?.take(user) ?? []).filter(({ nonce }) => !known.has(nonce));
+    const more = left.splice(Math.max(0, OUTBOX_MAX - this.#outbox.length)).length;
+    this.#outbox.unshift(...left.map((fields) => outgoing(user, fields, true)));
     for (const fields of left) this.#emit('queued', { ...fields, restored: true });
-  }
-
-  #keep() {
-    if (this.#owner) this.#shelf?.save(this.#owner, this.outbox);
+    if (more > 0) this.#emit('error', new ChatError('storage', `${more} messages stay in the storage until the next start: ${OUTBOX_MAX} wait to be sent already`));
   }
 
   /** One at a time: whatever is refused or cut off, nothing newer has overtaken it. */
   #pump() {
     const [first] = this.#outbox;
     if (!first || this.#sending || this.#timers.pause || !this.#opened) return;
-    if (!this.#vouched && (this.#shelf || this.#me)) return; // not before it is known whose messages go out
+    if (!this.#vouched) return; // not before it is known whose messages go out
     this.#sending = first;
     this.#ask(first.fields.room === undefined ? 'dm' : 'message', first.fields, ({ data }) => this.#settle(first, null, data), (error) => {
       this.#sending = null;
@@ -950,7 +1086,7 @@ class Chat {
     if (place < 0) return;
     this.#outbox.splice(place, 1);
     if (this.#sending === entry) this.#sending = null;
-    this.#keep();
+    this.#shelf?.remove(entry);
     if (error) this.#fails(entry, error);
     else {
       this.#emit('stored', { ...entry.fields, receipt });
@@ -1006,29 +1142,15 @@ class Chat {
   #welcome(welcome) {
     if (this.#me && welcome.userId !== this.#me) return this.#refuse({ code: 'forbidden', message: 'the new token is another user\'s' });
     this.#me = welcome.userId;
-    this.#identified(welcome.userId);
+    this.#vouched = true;
+    this.#proven = this.#presented;
+    this.#speaksFor(this.#me);
     const first = !this.#epoch;
     if (first) [this.#epoch, this.#cursor, this.#live] = [welcome.epoch, welcome.lastId, true];
     this.#emit('welcome', welcome);
     if (first) for (const message of this.#early.splice(0)) this.#arrive(message);
     this.#planRefresh(false);
     this.#pump();
-  }
-
-  /** Now it is certain who we are. @param {number} user */
-  #identified(user) {
-    if (this.#owner && this.#owner !== user) this.#giveBack();
-    this.#vouched = true;
-    this.#proven = this.#token;
-    this.#restore(user);
-  }
-
-  /** The server reads another user in the token than we did: what was taken in that name stays for whoever has it. */
-  #giveBack() {
-    const taken = this.#outbox.filter(({ restored }) => restored);
-    this.#outbox = this.#outbox.filter(({ restored }) => !restored);
-    this.#shelf?.give(this.#owner, taken.map(({ fields }) => fields));
-    for (const entry of taken) this.#fails(entry, new ChatError('forbidden', 'written by another user', entry.fields));
   }
 
   /** @param {any} frame */

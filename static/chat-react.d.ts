@@ -14,6 +14,8 @@
  * - The connection belongs to the store: it opens with the first subscriber, and closes shortly after the last one has
  *   gone, so that a remount (StrictMode does one) keeps it.
  * - A client that was made elsewhere and passed in is listened to, and neither connected nor closed.
+ * - `useChat` with another user or another server in its options is another store; the one before is closed at once, and
+ *   never asks for the token of the one after it. A renewed token of the same user is the same store, with all that waits.
  *
  * What it does not do: keep anything across a reload, except for the outbox when it is given a `storage`.
  */
@@ -75,7 +77,16 @@ export type Store = {
     getSnapshot(): Snapshot;
     getServerSnapshot(): Snapshot;
     setRooms(rooms: readonly string[]): void;
+    setToken(token: string): void;
+    close(): void;
     client: ChatClient;
+};
+export type Line = {
+    key: unknown;
+    store: Store;
+    own: boolean;
+    token?: string;
+    getToken?: import('./chat-client.js').Options['getToken'];
 };
 export type Talk = {
     place: Place;
@@ -112,14 +123,19 @@ export type Talk = {
  *   rooms: Readonly<Record<string, Conversation>>, dms: Readonly<Record<number, Conversation>>,
  *   outbox: readonly Unstored[]} & Actions>} Snapshot
  * @typedef {{subscribe(listener: () => void): () => void, getSnapshot(): Snapshot, getServerSnapshot(): Snapshot,
- *   setRooms(rooms: readonly string[]): void, client: ChatClient}} Store
+ *   setRooms(rooms: readonly string[]): void, setToken(token: string): void, close(): void, client: ChatClient}} Store
+ *   `setToken`: the same user's next one; `close`: at once, where nobody subscribes any more
+ * @typedef {{key: unknown, store: Store, own: boolean, token?: string, getToken?: import('./chat-client.js').Options['getToken']}} Line
+ *   What one `useChat` has for one key; `own`: it made the store. The others are the options that may change meanwhile
  * @typedef {{place: Place, messages: Message[], hasMore: boolean, lastSeq: number, unread: number, status: Status,
  *   error: Problem | null, keep: number, busy: boolean, view: Conversation | null}} Talk `busy`: it is being joined, or
  *   earlier ones are on the way
  */
 /**
- * The chat of `options`, or of a client or store that several components share. Another `url`, `token` or `storageKey` is
- * another connection; the other options are those of the first call, except for `getToken`, which is always the last one.
+ * The chat of `options`, or of a client or store that several components share. Another `url`, `storageKey` or user (whom
+ * `token` names) is another connection; the other options are those of the first call, except for `getToken` and a renewed
+ * `token`, which are always the last ones. Who signs in through `getToken` alone is not known here: give such a component
+ * a `key` of the user.
  * @param {ChatOptions | ChatClient | Store} source @returns {Snapshot}
  */
 export declare function useChat(source: ChatOptions | ChatClient | Store): Snapshot;

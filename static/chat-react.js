@@ -14,12 +14,14 @@
  * - The connection belongs to the store: it opens with the first subscriber, and closes shortly after the last one has
  *   gone, so that a remount (StrictMode does one) keeps it.
  * - A client that was made elsewhere and passed in is listened to, and neither connected nor closed.
+ * - `useChat` with another user or another server in its options is another store; the one before is closed at once, and
+ *   never asks for the token of the one after it. A renewed token of the same user is the same store, with all that waits.
  *
  * What it does not do: keep anything across a reload, except for the outbox when it is given a `storage`.
  */
 
 import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
-import { createChat } from './chat-client.js';
+import { createChat, userOf } from './chat-client.js';
 
 const PAGE = 50;
 export const KEEP_MESSAGES = 500; // of a conversation; whoever loads earlier ones keeps as many as there were then
@@ -50,28 +52,44 @@ const PASSING_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal', 'ti
  *   rooms: Readonly<Record<string, Conversation>>, dms: Readonly<Record<number, Conversation>>,
  *   outbox: readonly Unstored[]} & Actions>} Snapshot
  * @typedef {{subscribe(listener: () => void): () => void, getSnapshot(): Snapshot, getServerSnapshot(): Snapshot,
- *   setRooms(rooms: readonly string[]): void, client: ChatClient}} Store
+ *   setRooms(rooms: readonly string[]): void, setToken(token: string): void, close(): void, client: ChatClient}} Store
+ *   `setToken`: the same user's next one; `close`: at once, where nobody subscribes any more
+ * @typedef {{key: unknown, store: Store, own: boolean, token?: string, getToken?: import('./chat-client.js').Options['getToken']}} Line
+ *   What one `useChat` has for one key; `own`: it made the store. The others are the options that may change meanwhile
  * @typedef {{place: Place, messages: Message[], hasMore: boolean, lastSeq: number, unread: number, status: Status,
  *   error: Problem | null, keep: number, busy: boolean, view: Conversation | null}} Talk `busy`: it is being joined, or
  *   earlier ones are on the way
  */
 
 /**
- * The chat of `options`, or of a client or store that several components share. Another `url`, `token` or `storageKey` is
- * another connection; the other options are those of the first call, except for `getToken`, which is always the last one.
+ * The chat of `options`, or of a client or store that several components share. Another `url`, `storageKey` or user (whom
+ * `token` names) is another connection; the other options are those of the first call, except for `getToken` and a renewed
+ * `token`, which are always the last ones. Who signs in through `getToken` alone is not known here: give such a component
+ * a `key` of the user.
  * @param {ChatOptions | ChatClient | Store} source @returns {Snapshot}
  */
 export function useChat(source) {
-  const latest = useRef(source);
-  useEffect(() => { latest.current = source; });
   const key = keyOf(source);
-  const [held, setHeld] = useState(() => ({ key, store: storeOf(source, latest) }));
-  let { store } = held;
+  const [held, setLine] = useState(() => lineOf(source, key));
+  let line = held;
   if (held.key !== key) {
-    store = storeOf(source, latest);
-    setHeld({ key, store });
+    line = lineOf(source, key);
+    setLine(line);
   }
-  const rooms = isOptions(source) ? source.rooms : undefined;
+  const { store } = line;
+  const { token, getToken, rooms } = isOptions(source) ? source : /** @type {ChatOptions} */ ({});
+  const drawn = useRef(line);
+  useEffect(() => { line.getToken = getToken; });
+  useEffect(() => {
+    const before = drawn.current;
+    drawn.current = line;
+    if (before !== line && before.own) before.store.close();
+  }, [line]);
+  useEffect(() => {
+    if (token === undefined || token === line.token) return;
+    line.token = token;
+    store.setToken(token);
+  }, [line, store, token]);
   const names = rooms?.join('\n'); // which is in no name
   useEffect(() => {
     if (names !== undefined) store.setRooms(names === '' ? [] : names.split('\n'));
@@ -89,22 +107,26 @@ const isOptions = (source) => !('getSnapshot' in source) && !('reconnectNow' in 
 
 /** What makes it another connection. @param {ChatOptions | ChatClient | Store} source @returns {unknown} */
 const keyOf = (source) => (isOptions(source)
-  ? JSON.stringify([source.url, source.token, source.storageKey, Boolean(source.getToken)])
+  ? JSON.stringify([source.url, source.token && (userOf(source.token) ?? source.token), source.storageKey, Boolean(source.getToken)])
   : source);
 
 /** @type {WeakMap<ChatClient, Store>} of clients that were passed in: their components see the same messages */
 const shared = new WeakMap();
 
-/** @param {ChatOptions | ChatClient | Store} source @param {{current: any}} latest @returns {Store} */
-function storeOf(source, latest) {
-  if ('getSnapshot' in source) return source;
-  if (isOptions(source)) {
-    const getToken = source.getToken && ((/** @type {{fresh: boolean}} */ ask) => latest.current.getToken(ask));
-    return createChatStore({ ...source, getToken });
+/** @param {ChatOptions | ChatClient | Store} source @param {unknown} key @returns {Line} */
+function lineOf(source, key) {
+  if ('getSnapshot' in source) return { key, store: source, own: false };
+  if (!isOptions(source)) {
+    const store = shared.get(source) ?? createChatStore(source);
+    shared.set(source, store);
+    return { key, store, own: false };
   }
-  const store = shared.get(source) ?? createChatStore(source);
-  shared.set(source, store);
-  return store;
+  const { token, getToken } = source;
+  /** @type {Line} */ const line = { key, store: /** @type {any} */ (null), own: true, token, getToken };
+  // The function of this key's last drawing: a store that is being replaced must not ask for the next one's token.
+  const asked = getToken && ((/** @type {{fresh: boolean}} */ ask) => /** @type {NonNullable<Line['getToken']>} */ (line.getToken)(ask));
+  line.store = createChatStore({ ...source, getToken: asked });
+  return line;
 }
 
 /** @param {{code: string, message: string}} error @returns {Problem} */
@@ -178,11 +200,23 @@ class ChatStore {
 
   #stopLater() {
     if (!this.#owned) return;
-    this.#release = setTimeout(() => {
-      clearTimeout(this.#again);
-      this.client.close();
-    }, RELEASE_MS);
+    clearTimeout(this.#release);
+    this.#release = setTimeout(this.close, RELEASE_MS);
   }
+
+  close = () => {
+    clearTimeout(this.#release);
+    if (!this.#owned || this.#subscribers.size > 0) return;
+    clearTimeout(this.#again);
+    this.client.close();
+  };
+
+  /** One that was refused is tried again with it. @param {string} token */
+  setToken = (token) => {
+    const { client } = this;
+    client.setToken(token);
+    if (this.#owned && this.#subscribers.size > 0 && client.state === 'closed') client.connect();
+  };
 
   #listen() {
     if (this.#listening) return;
@@ -353,7 +387,8 @@ class ChatStore {
   /** @param {Waiting & {error: ChatError}} unsent */
   #unsent({ error, ...waiting }) {
     const restored = this.#outbox.get(waiting.nonce)?.restored ?? false;
-    if (error.code !== 'cancelled') return this.#put({ ...waiting, restored, status: 'failed', error: problemOf(error) });
+    const ofAnother = error.code === 'forbidden' && error.field === 'user'; // who is here now is not to read it
+    if (error.code !== 'cancelled' && !ofAnother) return this.#put({ ...waiting, restored, status: 'failed', error: problemOf(error) });
     this.#outbox.delete(waiting.nonce);
     this.#changed();
   }

@@ -18,6 +18,23 @@ test('the token travels as a subprotocol, and hello is the first request', async
   assert.equal(last().sent[0].type, 'hello');
 });
 
+test('a client that asks for nothing says so, since the server pushes nothing before a request that is no `hello`', async () => {
+  const chat = client();
+  chat.connect();
+  await settle();
+  last().open();
+  assert.deepEqual(last().sent.map(({ type }) => type), ['hello', 'ping']);
+  last().answer('hello', welcome());
+  last().answer('ping');
+  last().end();
+  await settle();
+  mock.timers.tick(1_000);
+  await settle();
+  last().open();
+  assert.deepEqual(last().sent.map(({ type }) => type), ['resume', 'hello']);
+  chat.close();
+});
+
 test('the states follow the connection', async () => {
   const chat = client();
   const states = record(chat, 'state');
@@ -171,12 +188,13 @@ test('an expired token asks once for a fresh one, and being removed ends it', as
 test('a silent connection is probed after 25 s and given up 10 s later', async () => {
   const chat = await connected();
   const dead = last();
+  const pings = dead.requests('ping').length;
   mock.timers.tick(24_999);
-  assert.equal(dead.request('ping'), undefined);
+  assert.equal(dead.requests('ping').length, pings);
   mock.timers.tick(1);
   dead.answer('ping');
   mock.timers.tick(25_000);
-  assert.equal(dead.sent.filter(({ type }) => type === 'ping').length, 2);
+  assert.equal(dead.requests('ping').length, pings + 2);
   mock.timers.tick(10_000);
   await settle();
   assert.ok(dead.closed);
@@ -247,4 +265,32 @@ test('a handler that throws does not stop the others, and one that is taken off 
   chat.close();
   assert.deepEqual(seen, [1]);
   assert.deepEqual(thrown, ['mine'], 'the error is reported, not swallowed');
+});
+
+test('a `url` that is relative to the page is made whole, and comes back after a cut', async (t) => {
+  t.after(() => { delete globalThis.location; });
+  for (const [page, url, whole] of [['http://chat.test/app/#top', '/ws', 'ws://chat.test/ws'], ['https://chat.test:8443/app/', '../ws?a=1', 'wss://chat.test:8443/ws?a=1'],
+    ['http://chat.test/', 'https://other.test/ws', 'wss://other.test/ws'], ['http://chat.test/', undefined, 'ws://chat.test/ws']]) {
+    globalThis.location = new URL(page);
+    const asked = [];
+    const chat = client({ url, fetch: async (address) => { asked.push(String(address)); return answerWith(200)(); } });
+    chat.connect();
+    await settle();
+    assert.equal(last().url, whole);
+    const before = sockets.length;
+    last().end();
+    await settle();
+    mock.timers.tick(1_000);
+    await settle();
+    assert.equal(sockets.length, before + 1, 'another attempt');
+    assert.equal(last().url, whole);
+    assert.deepEqual(asked, [new URL('/api/v1/auth/me', whole.replace('ws', 'http')).href]);
+    chat.close();
+  }
+});
+
+test('a `url` that leads nowhere is told at once', () => {
+  assert.throws(() => client({ url: '/ws' }), /`url` is none, or relative where there is no page/);
+  for (const url of ['', 'ws://', 'http://a b/']) assert.throws(() => client({ url }), TypeError, url);
+  for (const url of ['ftp://chat.test/ws', 'file:///ws', 'javascript:0']) assert.throws(() => client({ url }), /no address of a WebSocket/, url);
 });

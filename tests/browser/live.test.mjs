@@ -231,3 +231,25 @@ test(`${SCRIPTS} random scripts under cuts, reloads and kills of the server all 
   assert.equal(kills, KILLS);
   t.diagnostic(`${total.texts} texts, ${total.tears} tears, ${total.reloads} reloads, ${total.resets} resets, ${kills} kills; seeds from ${first}`);
 });
+
+test('a DM comes at once to a client that has connected and asked for nothing', async () => {
+  const url = `${server.url.replace('http', 'ws')}ws`;
+  const connect = async ({ token }) => {
+    const chat = createChat({ url, token, WebSocket: Socket });
+    await chat.connect();
+    return chat;
+  };
+  const writer = await connect(people[0]);
+  const waits = [];
+  for (let number = 1; number <= 3; number += 1) { // a machine that is busy is late once, the server's second is every time
+    const reader = await connect(people[1]);
+    const came = new Promise((resolve) => { reader.on('dm', resolve); });
+    const asked = performance.now();
+    await writer.dm(people[1].user.id, `at once, ${number}`);
+    assert.equal((await came).content, `at once, ${number}`);
+    waits.push(performance.now() - asked);
+    reader.close();
+  }
+  writer.close();
+  assert.ok(Math.min(...waits) < 700, `they took ${waits} ms`);
+});

@@ -162,6 +162,98 @@ test('a client whose token becomes another user\'s sends nothing and is closed',
   }
 });
 
+/** An attempt at a connection that fails, and the next one after it. */
+async function again() {
+  last().end();
+  await settle();
+  mock.timers.tick(1_000);
+  await settle();
+}
+
+test('what one user wrote before any connection is never sent as the next one, and is that user\'s again later', async () => {
+  for (const kept of [false, true]) {
+    const storage = kept ? await leftBehind() : undefined;
+    let token = TOKEN;
+    const chat = client({ token: undefined, getToken: () => token, storage });
+    const unsent = record(chat, 'unsent');
+    const ready = chat.connect();
+    const unknown = chat.send('general', 'before anybody was named').catch((error) => error);
+    await settle();
+    const private_ = chat.send('general', 'private').catch((error) => error);
+    token = jwt({ user_id: 9 });
+    await again();
+    assert.equal((await private_).code, 'forbidden');
+    assert.equal((await unknown).code, 'forbidden', 'it was written by the first one who was named');
+    assert.deepEqual(contents(chat.outbox), []);
+    chat.send('general', 'of the other').catch(() => {});
+    last().open();
+    last().answer('hello', welcome({ userId: 9 }));
+    await ready;
+    assert.deepEqual(contents(sends(last())), ['of the other']);
+    const left = kept ? ['one', 'two', 'three'] : [];
+    assert.deepEqual(contents(unsent), [...left, 'before anybody was named', 'private']);
+    await settle();
+    chat.close();
+    if (!kept) continue;
+    assert.deepEqual(JSON.parse(storage.items.get(KEY)).map(({ user, content }) => [user, content]),
+      [...[...left, 'before anybody was named', 'private'].map((content) => [ME, content]), [9, 'of the other']]);
+    const back = await connected({ token: TOKEN, storage });
+    assert.deepEqual(contents(back.outbox), [...left, 'before anybody was named', 'private']);
+    back.close();
+  }
+});
+
+test('a connection that does not say whose it is before the welcome sends nothing before it', async () => {
+  for (const storage of [undefined, memory()]) {
+    const tokens = [TOKEN, 'opaque'];
+    const chat = client({ token: undefined, getToken: () => tokens.shift() ?? 'opaque', storage });
+    chat.connect();
+    await settle();
+    const promise = chat.send('general', 'private').catch((error) => error);
+    await again();
+    last().open();
+    assert.deepEqual(sends(last()), []);
+    last().answer('hello', welcome({ userId: 9 }));
+    assert.equal((await promise).code, 'forbidden');
+    assert.deepEqual(sends(last()), []);
+    chat.close();
+  }
+});
+
+test('a user who comes back before anybody was welcomed gets back what the storage kept', async () => {
+  const storage = memory();
+  const tokens = [TOKEN, jwt({ user_id: 9 }), TOKEN];
+  const chat = client({ token: undefined, getToken: () => tokens.shift(), storage });
+  chat.connect();
+  await settle();
+  chat.send('general', 'mine').catch(() => {});
+  await again();
+  assert.deepEqual(contents(chat.outbox), []);
+  await again();
+  assert.deepEqual(contents(chat.outbox), ['mine']);
+  last().open();
+  last().answer('hello', welcome());
+  assert.deepEqual(contents(sends(last())), ['mine']);
+  chat.close();
+});
+
+test('what was written before anybody was named belongs to the first one who is welcomed', async () => {
+  const storage = memory();
+  const tokens = ['opaque one', 'opaque other'];
+  const chat = client({ token: undefined, getToken: () => tokens.shift(), storage });
+  chat.connect();
+  chat.send('general', 'whose').catch(() => {});
+  await settle();
+  await again();
+  assert.equal(storage.items.size, 0, 'nothing is kept in no name');
+  last().open();
+  last().answer('hello', welcome({ userId: 9 }));
+  await settle();
+  assert.deepEqual(contents(sends(last())), ['whose']);
+  assert.deepEqual(JSON.parse(storage.items.get(KEY)).map(({ user }) => user), [9]);
+  chat.close();
+});
+
 test('two tabs with the same leftovers make one message of each', async () => {
   const storage = await leftBehind();
   const nonces = [];
@@ -231,6 +323,78 @@ test('a storage with something else in it costs the memory and nothing more', as
   }
 });
 
+test('a storage that fails to be read is not written over, and what it holds is found at the next connection', async () => {
+  for (const settled of [(call) => call(), async (call) => call()]) {
+    const held = JSON.stringify([{ user: ME, nonce: 'n1', room: 'general', content: 'kept' }, { user: 9, nonce: 'n1', room: 'general', content: 'of the other' }]);
+    const inner = memory([[KEY, held]]);
+    let fails = true;
+    const read = () => { if (fails) throw new Error('not now'); return inner.getItem(KEY); };
+    const chat = client({ token: TOKEN, storage: { ...inner, getItem: () => settled(read) } });
+    const errors = record(chat, 'error');
+    chat.connect();
+    await settle();
+    chat.send('general', 'new').catch(() => {});
+    await settle();
+    assert.equal(inner.items.get(KEY), held, 'nothing is lost');
+    assert.deepEqual(errors.map(({ code }) => code), ['storage'], 'told once');
+    fails = false;
+    chat.send('general', 'newer').catch(() => {});
+    await settle();
+    assert.deepEqual(contents(JSON.parse(inner.items.get(KEY))), ['kept', 'of the other', 'new', 'newer']);
+    await again();
+    await settle();
+    assert.deepEqual(contents(chat.outbox), ['kept', 'new', 'newer']);
+    chat.close();
+  }
+});
+
+test('a storage that never answers does not hold the connection', async () => {
+  const never = () => new Promise(() => {});
+  const chat = client({ token: TOKEN, storage: { getItem: never, setItem: never, removeItem: never } });
+  const errors = record(chat, 'error');
+  chat.connect();
+  await settle();
+  assert.equal(sockets.length, 0);
+  mock.timers.tick(5_000);
+  await settle();
+  assert.deepEqual([sockets.length, errors.map(({ code }) => code)], [1, ['storage']]);
+  last().open();
+  last().answer('hello', welcome());
+  const sent = chat.send('general', 'x');
+  store(1);
+  assert.equal((await sent).id, 1);
+  chat.close();
+});
+
+test('what is no outbox stays where it is until there is something to keep', async () => {
+  const storage = memory([[KEY, '{"of":"somebody"}']]);
+  const chat = await connected({ token: TOKEN, storage });
+  await settle();
+  assert.equal(storage.items.get(KEY), '{"of":"somebody"}');
+  chat.send('general', 'x').catch(() => {});
+  await settle();
+  assert.deepEqual(contents(JSON.parse(storage.items.get(KEY))), ['x']);
+  chat.close();
+});
+
+test('of what a storage holds only what a send is made of becomes a frame', async () => {
+  const kept = { user: ME, nonce: 'n1', room: 'general', content: 'hi', type: 'leave', ref: 'mine', token: 'x', data: {} };
+  const storage = memory([[KEY, JSON.stringify([kept, { ...kept, nonce: 'n2', content: '\ud800' }, { ...kept, nonce: 'n3', room: undefined, to: -1 }])]]);
+  const chat = client({ token: TOKEN, storage });
+  const queued = record(chat, 'queued');
+  const ready = chat.connect();
+  await settle();
+  last().open();
+  last().answer('hello', welcome());
+  await ready;
+  assert.deepEqual(queued, [{ nonce: 'n1', room: 'general', content: 'hi', restored: true }]);
+  assert.deepEqual({ ...last().sent.at(-1), ref: 0 }, { type: 'message', nonce: 'n1', room: 'general', content: 'hi', ref: 0 });
+  store(1);
+  await settle();
+  assert.deepEqual(chat.outbox, [], 'and what no server could answer holds nothing up');
+  chat.close();
+});
+
 test('what is whole among broken entries is still sent', async () => {
   const whole = { user: ME, nonce: 'n1', room: 'general', content: 'whole' };
   const storage = memory([[KEY, JSON.stringify([null, whole, { ...whole, content: 3 }])]]);
@@ -267,6 +431,63 @@ test('a full or forbidden storage is told once, and messages are sent all the sa
   other.send('general', 'x').catch(() => {});
   assert.equal(sends(last()).length, 1);
   other.close();
+});
+
+test('two tabs with one storage and one key keep what each of them wrote', async () => {
+  const storage = memory();
+  const [one, other] = [client({ token: TOKEN, storage }), client({ token: TOKEN, storage })];
+  for (const chat of [one, other]) chat.connect();
+  await settle();
+  const [socketOfOne] = sockets;
+  one.send('general', 'from one', { nonce: 'n1' }).catch(() => {});
+  other.send('general', 'from the other', { nonce: 'n2' }).catch(() => {});
+  const kept = () => contents(JSON.parse(storage.items.get(KEY) ?? '[]'));
+  await settle();
+  assert.deepEqual(kept(), ['from one', 'from the other']);
+  socketOfOne.open();
+  socketOfOne.answer('hello', welcome());
+  socketOfOne.answer('message', receipt(sends(socketOfOne)[0], 1));
+  await settle();
+  assert.deepEqual(kept(), ['from the other']);
+
+  // A third one takes what the other is still trying: both send it, and both are done with it.
+  const third = await connected({ token: TOKEN, storage });
+  assert.deepEqual(sends(last()).map(({ nonce }) => nonce), ['n2']);
+  third.send('general', 'from the third').catch(() => {});
+  store(2);
+  await settle();
+  assert.deepEqual(kept(), ['from the third']);
+  sockets[1].open();
+  sockets[1].answer('hello', welcome());
+  sockets[1].answer('message', { ...receipt(sends(sockets[1])[0], 2), duplicate: true });
+  await settle();
+  assert.deepEqual([kept(), other.outbox], [['from the third'], []]);
+  for (const chat of [one, other, third]) chat.close();
+});
+
+test('a storage keeps no more than 1,000 sends, and a client takes no more: the rest is neither lost nor silent', async () => {
+  const entry = (number) => ({ user: ME, nonce: `n${number}`, room: 'general', content: `number ${number}` });
+  const storage = memory([[KEY, JSON.stringify(Array.from({ length: 1_200 }, (_, number) => entry(number)))]]);
+  const chat = client({ token: TOKEN, storage });
+  const errors = record(chat, 'error');
+  const ready = chat.connect();
+  await settle();
+  assert.equal(chat.outbox.length, 1_000);
+  assert.match(errors[0].message, /^200 messages stay in the storage/);
+  last().open();
+  last().answer('hello', welcome());
+  await ready;
+  store(1);
+  chat.send('general', 'one more').catch(() => {});
+  await settle();
+  const kept = JSON.parse(storage.items.get(KEY));
+  assert.deepEqual([kept.length, kept.at(-1).content], [1_199, 'number 1199']);
+  assert.deepEqual([errors.length, errors[1].code], [2, 'storage']);
+  assert.match(errors[1].message, /1000 messages are kept already/);
+  for (let id = 2; id <= 201; id += 1) store(id);
+  await settle();
+  assert.equal(JSON.parse(storage.items.get(KEY)).at(-1).content, 'one more', 'once there is room');
+  chat.close();
 });
 
 test('two clients with keys of their own share a storage', async () => {

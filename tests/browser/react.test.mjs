@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import WebSocket from 'ws';
-import { FakeSocket, answerWith, connected, last, message, resumed, settle, sockets, welcome } from './fakes.mjs';
+import { FakeSocket, ME, answerWith, connected, jwt, last, memory, message, resumed, settle, sockets, welcome } from './fakes.mjs';
 import { Server, TornNetwork } from './harness.mjs';
 import { React, StrictMode, act, createChatStore, createRoot, h, hydrateRoot, place, renderToString, useChat } from './react.mjs';
 
@@ -145,6 +145,78 @@ test('`getToken` may be another function with every draw: the last one is asked,
   assert.equal(sockets.length, 1);
   await server((socket) => socket.end(4401, 'token expired'));
   assert.deepEqual([asked[0], asked.at(-1)], ['first', 'second']);
+});
+
+test('a connection that is replaced ends at once, and never asks for the token of the one after it', async () => {
+  stopClock();
+  mock.method(Math, 'random', () => 0.2); // 100 ms until the next attempt
+  const draw = (url, token) => strict(room({ url, token: undefined, getToken: () => token }));
+  const { root } = await render(draw('ws://one.test/ws', jwt({ user_id: 1 })));
+  await greet();
+  const before = view.chat.client;
+  await server((socket) => socket.end());
+  await act(async () => { root.render(draw('ws://other.test/ws', jwt({ user_id: 2 }))); });
+  assert.equal(before.state, 'closed', 'before its next attempt');
+  await act(async () => { before.connect(); await settle(); }); // whoever kept it, and a new attempt that is under way already
+  before.close();
+  await act(async () => { mock.timers.tick(10_000); await settle(); });
+  const told = sockets.map(({ url, protocols }) => [new URL(url).host, JSON.parse(atob(protocols[1].split('.')[2])).user_id]);
+  assert.deepEqual(told.map(String), ['one.test,1', 'other.test,2', 'one.test,1']);
+});
+
+test('a renewed token of the same user is the same connection, renewed, and what waits is sent', async () => {
+  stopClock();
+  const draw = (number) => strict(room({ token: jwt({ user_id: ME, number }) }));
+  const { root, into } = await render(draw(1));
+  await greet([1]);
+  await act(async () => { root.render(draw(2)); });
+  assert.deepEqual([sockets.length, shown(into)], [1, ['m1']]);
+  assert.equal(last().request('auth').token, jwt({ user_id: ME, number: 2 }));
+  await server((socket) => socket.answer('auth', { exp: 4_000_000_000 }));
+
+  await server((socket) => socket.end());
+  let outcome;
+  await act(async () => { view.chat.send('general', 'typed offline').then((receipt) => { outcome = receipt; }); });
+  await act(async () => { root.render(draw(3)); });
+  assert.deepEqual([shown(into, 'ul'), shown(into)], [['typed offline'], ['m1']]);
+  await act(async () => { mock.timers.tick(1_000); await settle(); });
+  assert.deepEqual([sockets.length, last().protocols[1]], [2, `bearer.${jwt({ user_id: ME, number: 3 })}`]);
+  await server((socket) => { socket.open(); socket.answer('resume', resumed({ lastId: 1 })); socket.answer('hello', welcome()); });
+  await server((socket) => socket.answer('message', { status: 'ok', id: 2, seq: 2, timestamp: message(2).timestamp, nonce: socket.request('message').nonce }));
+  assert.equal(outcome.id, 2);
+  assert.deepEqual([shown(into, 'ul'), shown(into)], [[], ['m1', 'typed offline']]);
+});
+
+test('a renewed token ends a refusal of the one before it', async () => {
+  stopClock();
+  const draw = (number) => strict(room({ token: jwt({ user_id: ME, number }) }));
+  const { root, into } = await render(draw(1));
+  await greet([1]);
+  await server((socket) => socket.end(4401, 'token expired'));
+  assert.equal(into.querySelector('p').textContent, 'closed');
+  await act(async () => { root.render(draw(2)); });
+  await act(async () => { await settle(); });
+  assert.deepEqual([sockets.length, last().protocols[1]], [2, `bearer.${jwt({ user_id: ME, number: 2 })}`]);
+});
+
+test('another user\'s token is another chat: what waited fails there, and is kept for whoever wrote it', async () => {
+  stopClock();
+  const storage = memory();
+  const draw = (user) => strict(room({ token: jwt({ user_id: user }), storage }));
+  const { root, into } = await render(draw(ME));
+  await greet([1]);
+  await server((socket) => socket.end());
+  let code;
+  await act(async () => { view.chat.send('general', 'typed offline').catch((error) => { code = error.code; }); });
+  await act(async () => { root.render(draw(9)); await settle(); });
+  assert.equal(code, 'disconnected');
+  assert.deepEqual([shown(into), shown(into, 'ul')], [[], []]);
+  await server((socket) => { socket.open(); socket.answer('hello', welcome({ userId: 9 })); });
+  await act(async () => { view.chat.send('general', 'mine'); await settle(); });
+  assert.deepEqual(last().requests('message').map(({ content }) => content), ['mine']);
+  assert.deepEqual([...storage.items.values()].flatMap(JSON.parse).map(({ user, content }) => [user, content]), [[ME, 'typed offline'], [9, 'mine']]);
+  await act(async () => { root.render(draw(ME)); await settle(); });
+  assert.deepEqual(shown(into, 'ul'), ['typed offline']);
 });
 
 test('another list of rooms joins what is new in it', async () => {

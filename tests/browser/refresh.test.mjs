@@ -267,3 +267,55 @@ test('`auth` by hand is a renewal too: the next one is planned by the new token'
   assert.equal(asks.length, 2);
   chat.close();
 });
+
+test('`setToken` renews an open connection, and the next one is made with it', async () => {
+  const [one, other] = [token(300_000), token(600_000)];
+  const chat = await connected({ token: one });
+  chat.setToken(other);
+  assert.deepEqual(auths().map((frame) => frame.token), [other]);
+  accept();
+  await settle();
+  const sent = chat.send('general', 'x').catch((error) => error);
+  last().end();
+  await settle();
+  mock.timers.tick(1_000);
+  await settle();
+  assert.deepEqual(last().protocols, ['chat.v1', `bearer.${other}`]);
+  last().open();
+  assert.deepEqual(last().requests('message').map(({ content }) => content), ['x'], 'it is known whose token it is');
+  assert.deepEqual(auths(), []);
+  chat.close();
+  assert.equal((await sent).code, 'disconnected');
+});
+
+test('`setToken` before and during an attempt reaches the server', async () => {
+  const [one, other, third] = [token(300_000), token(400_000), token(500_000)];
+  const chat = client({ token: one });
+  chat.setToken(other);
+  const ready = chat.connect();
+  await settle();
+  assert.deepEqual(last().protocols, ['chat.v1', `bearer.${other}`]);
+  chat.setToken(third);
+  assert.deepEqual(last().sent, []);
+  last().open();
+  assert.deepEqual(last().sent.map(({ type }) => type), ['hello', 'ping', 'auth']);
+  last().answer('hello', welcome());
+  await ready;
+  accept();
+  await settle();
+  assert.equal(auths()[0].token, third);
+  chat.close();
+});
+
+test('`setToken` with another user\'s token ends the client before anything is sent in that name', async () => {
+  const chat = await connected({ token: token(300_000) });
+  const refused = record(chat, 'refused');
+  const before = sockets.length;
+  last().end();
+  chat.setToken(jwt({ user_id: 9 }));
+  chat.send('general', 'mine').catch(() => {});
+  await settle();
+  mock.timers.tick(1_000);
+  await settle();
+  assert.deepEqual([chat.state, refused[0].code, sockets.length], ['closed', 'forbidden', before]);
+});

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
-import { FakeSocket, ME, answerWith, client, connected, dm, last, memory, message, resumed, settle, sockets, welcome } from './fakes.mjs';
+import { FakeSocket, ME, answerWith, client, connected, dm, jwt, last, memory, message, resumed, settle, sockets, welcome } from './fakes.mjs';
 import { KEEP_MESSAGES, createChatStore } from './react.mjs';
 
 beforeEach(() => {
@@ -307,6 +307,22 @@ test('what an earlier page left is shown as waiting, and can be taken back', asy
   assert.deepEqual(snap(store).outbox.map(({ nonce, status, restored }) => [nonce, status, restored]), [['n1', 'waiting', true], ['n2', 'waiting', true]]);
   snap(store).discard('n2');
   assert.deepEqual(snap(store).outbox.map(({ nonce }) => nonce), ['n1']);
+  store.client.close();
+});
+
+test('what one user wrote is not shown to the next one who signs in', async () => {
+  const tokens = [jwt({ user_id: ME }), jwt({ user_id: 9 })];
+  const store = createChatStore({ ...OPTIONS, token: undefined, getToken: () => tokens.shift() });
+  store.subscribe(() => {});
+  await settle();
+  const promise = snap(store).send('general', 'private').catch((error) => error);
+  assert.deepEqual(snap(store).outbox.map(({ content }) => content), ['private']);
+  last().end();
+  await settle();
+  mock.timers.tick(1_000);
+  await settle();
+  assert.equal((await promise).code, 'forbidden');
+  assert.deepEqual(snap(store).outbox, []);
   store.client.close();
 });
 
