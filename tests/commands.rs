@@ -284,3 +284,59 @@ fn what_nobody_can_read_is_an_error_and_no_panic() {
         assert!(is_told && !said.contains("panicked"), "{args:?} {said}");
     }
 }
+
+#[tokio::test]
+async fn a_token_of_a_public_key_is_explained_and_none_is_made() {
+    let folder = folder();
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire/keys/");
+    let (private, public) = (
+        std::fs::read(format!("{keys}ed25519.pem")).unwrap(),
+        format!("{keys}ed25519.pub.pem"),
+    );
+    let key = jsonwebtoken::EncodingKey::from_ed_pem(&private).unwrap();
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+    let claims = json!({"sub": "7", "name": "ann", "iss": "id", "exp": common::now() + 600});
+    let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    let run = |args: &[&str]| output(&mut chat_server(folder.path(), args));
+    let checked = run(&["token", "--jwt-public-key", &public, "--check", &token]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
+    let demanding = [
+        "token",
+        "--jwt-public-key",
+        &public,
+        "--jwt-issuer",
+        "other",
+        "--check",
+        &token,
+    ];
+    let report = run(&demanding);
+    assert!(text(&report.stdout).contains("another issuer than \"other\""));
+    let made = run(&["token", "--jwt-public-key", &public, "--user-id", "1"]);
+    assert_eq!(made.status.code(), Some(2));
+    assert!(
+        text(&made.stderr).contains("public key"),
+        "{}",
+        text(&made.stderr)
+    );
+    for (args, words) in [
+        (&["--jwt-public-key", "none.pem"][..], "cannot be read"),
+        (
+            &["--jwt-public-key", &format!("{keys}rsa.pem")],
+            "private key",
+        ),
+        (&["--jwt-issuer", "id"], "JWT_SECRET or --jwt-public-key"),
+    ] {
+        let started = run(args);
+        assert_eq!(started.status.code(), Some(2), "{args:?}");
+        assert!(
+            text(&started.stderr).contains(words),
+            "{}",
+            text(&started.stderr)
+        );
+    }
+    let both = ["--jwt-public-key", &public];
+    let both = output(
+        chat_server(folder.path(), &both).env("JWT_SECRET", "a secret of the right length, 32 b"),
+    );
+    assert!(text(&both.stderr).contains("JWT_SECRET and --jwt-public-key are both set"));
+}

@@ -9,6 +9,15 @@ use crate::protocol::{MAX_ID, UserId, Username};
 #[derive(Clone, Debug)]
 pub struct Claims(pub(super) Map<String, Value>);
 
+/// What a token must say besides who its bearer is (RFC 7519 sections 4.1.1 and 4.1.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// Who must have issued it.
+    pub issuer: Option<String>,
+    /// For whom it must be.
+    pub audience: Option<String>,
+}
+
 /// Unix time in seconds at which a token ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expiry(pub i64);
@@ -37,6 +46,39 @@ impl Claims {
             role: self.role(),
             expiry,
         })
+    }
+
+    /// Whether the token was issued by whom, and for whom, it must be.
+    pub fn satisfy(&self, demands: &Demands) -> Result<(), Refusal> {
+        if let Some(issuer) = &demands.issuer
+            && self.0.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            let reason = match self.0.get("iss") {
+                None => format!("token has no iss; it must be {issuer:?} (--jwt-issuer)"),
+                Some(_) => format!("token is from another issuer than {issuer:?} (--jwt-issuer)"),
+            };
+            return refuse(reason, ISSUER);
+        }
+        if let Some(audience) = &demands.audience {
+            let is_it = |value: &Value| value.as_str() == Some(audience);
+            let (is_there, fits) = match self.0.get("aud") {
+                None => (false, false),
+                Some(Value::Array(several)) => (true, several.iter().any(is_it)),
+                Some(one) => (true, is_it(one)),
+            };
+            if !fits {
+                let reason = match is_there {
+                    false => {
+                        format!("token has no aud; it must hold {audience:?} (--jwt-audience)")
+                    }
+                    true => {
+                        format!("token is for another audience than {audience:?} (--jwt-audience)")
+                    }
+                };
+                return refuse(reason, AUDIENCE);
+            }
+        }
+        Ok(())
     }
 
     fn expiry(&self) -> Result<Expiry, Refusal> {
@@ -121,6 +163,8 @@ impl Claims {
 const RENEW: &str =
     "get a new token: log in again, or print one with chat-server token --user-id … --username …";
 const SECONDS: &str = "write exp, nbf and iat as whole seconds since 1970";
+const ISSUER: &str = "let the backend write iss, or correct --jwt-issuer to the letter";
+const AUDIENCE: &str = "let the backend write aud, or correct --jwt-audience to the letter";
 const CLOCKS: &str = "set the clocks of both machines (NTP)";
 const USER_ID: &str = "put the user's number into the claim user_id";
 

@@ -5,16 +5,18 @@
 
 mod claims;
 mod explain;
+mod key;
 mod secret;
 
-use std::fmt;
+use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Map, Value};
 
-pub use claims::{Claims, Expiry};
+pub use claims::{Claims, Demands, Expiry};
 pub use explain::explain;
+pub use key::Key;
 pub use secret::Secret;
 
 use crate::protocol::{UserId, Username};
@@ -44,37 +46,46 @@ pub struct Refusal {
     /// What is wrong.
     pub reason: String,
     /// How to mend it.
-    pub fix: &'static str,
+    pub fix: Cow<'static, str>,
 }
 
-/// Verifies and signs HS256 tokens with one secret.
+/// Verifies tokens with one key, and signs some if that key is a secret.
+#[derive(Debug)]
 pub struct Tokens {
-    decoding: DecodingKey,
-    encoding: EncodingKey,
-    key_name: &'static str,
-}
-
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens")
-            .field("key_name", &self.key_name)
-            .finish_non_exhaustive()
-    }
+    key: Key,
+    signing: Option<EncodingKey>,
+    demands: Demands,
 }
 
 impl Tokens {
-    /// `key_name` is what the secret is called in error messages (`JWT_SECRET`).
+    /// Signed and verified with one secret; `key_name` is what it is called in error messages (`JWT_SECRET`).
     pub fn new(secret: &[u8], key_name: &'static str) -> Self {
         Self {
-            decoding: DecodingKey::from_secret(secret),
-            encoding: EncodingKey::from_secret(secret),
-            key_name,
+            key: Key::of_secret(secret, key_name),
+            signing: Some(EncodingKey::from_secret(secret)),
+            demands: Demands::default(),
         }
+    }
+
+    /// Verified with a public key, and signed elsewhere.
+    pub fn signed_elsewhere(key: Key) -> Self {
+        Self {
+            key,
+            signing: None,
+            demands: Demands::default(),
+        }
+    }
+
+    /// The same, of tokens that say what is demanded.
+    pub fn that_say(self, demands: Demands) -> Self {
+        Self { demands, ..self }
     }
 
     /// The identity in `token` at `now` (Unix seconds), forgiving `leeway` seconds of clock skew.
     pub fn verify(&self, token: &str, now: i64, leeway: i64) -> Result<Identity, Refusal> {
-        self.claims(token)?.identity(now, leeway)
+        let claims = self.claims(token)?;
+        claims.satisfy(&self.demands)?;
+        claims.identity(now, leeway)
     }
 
     /// The claims in `token` once its signature is verified; whether they are acceptable is not judged.
@@ -91,18 +102,21 @@ impl Tokens {
         let Some(header) = header(token) else {
             return refuse(NO_JWT, COPY);
         };
+        let (ours, fix) = (self.key.algorithm(), || {
+            format!("sign with {}", self.key.algorithm())
+        });
         match header.get("alg").and_then(Value::as_str) {
-            Some("HS256") => {}
+            Some(theirs) if theirs == ours => {}
             Some(other) if other.len() <= 16 => {
                 return refuse(
-                    format!("token is signed with {other:?}; this server takes HS256 only"),
-                    HS256,
+                    format!("token is signed with {other:?}; this server takes {ours} only"),
+                    fix(),
                 );
             }
             _ => {
                 return refuse(
-                    "token names no algorithm; this server takes HS256 only",
-                    HS256,
+                    format!("token names no algorithm; this server takes {ours} only"),
+                    fix(),
                 );
             }
         }
@@ -116,20 +130,17 @@ impl Tokens {
         let Some((message, signature)) = token.rsplit_once('.') else {
             return refuse(NO_JWT, COPY);
         };
-        match crypto::verify(
-            signature,
-            message.as_bytes(),
-            &self.decoding,
-            Algorithm::HS256,
-        ) {
-            Ok(true) => {}
-            Ok(false) => {
-                return refuse(
-                    format!("signature does not match {}", self.key_name),
-                    SAME_SECRET,
-                );
+        match self.key.verifies(signature, message) {
+            Some(true) => {}
+            Some(false) => {
+                let fix = if self.key.is_shared() {
+                    SAME_SECRET
+                } else {
+                    SAME_PAIR
+                };
+                return refuse(format!("signature does not match {}", self.key.name), fix);
             }
-            Err(_) => return refuse("token is damaged: its signature is not base64url", COPY),
+            None => return refuse("token is damaged: its signature is not base64url", COPY),
         }
         let claims = message
             .split_once('.')
@@ -156,7 +167,13 @@ impl Tokens {
             "iat": now,
             "exp": now.saturating_add(ttl_seconds),
         });
-        encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).or_else(|error| {
+        let Some(key) = &self.signing else {
+            return refuse(
+                "this server holds a public key, with which no token can be signed",
+                SIGN_THERE,
+            );
+        };
+        encode(&Header::new(Algorithm::HS256), &claims, key).or_else(|error| {
             refuse(
                 format!("the token could not be signed: {error}"),
                 SAME_SECRET,
@@ -178,13 +195,14 @@ fn decoded(part: &str) -> Option<Map<String, Value>> {
 }
 
 const COPY: &str = "copy the whole token, without quotes, line breaks or the word Bearer";
-const HS256: &str = "sign with HS256";
 const SAME_SECRET: &str = "sign and verify with one secret: compare JWT_SECRET (or --jwt-secret-file) on both sides, to the last space";
+const SAME_PAIR: &str = "give the public half of the key that the backend signs with";
+const SIGN_THERE: &str = "get one from the backend, which holds the private half";
 const SMALLER: &str = "put fewer claims into the token";
 
-fn refuse<T>(reason: impl Into<String>, fix: &'static str) -> Result<T, Refusal> {
+fn refuse<T>(reason: impl Into<String>, fix: impl Into<Cow<'static, str>>) -> Result<T, Refusal> {
     Err(Refusal {
         reason: reason.into(),
-        fix,
+        fix: fix.into(),
     })
 }

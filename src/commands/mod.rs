@@ -29,8 +29,8 @@ const AFTER_HELP: &str = "\
 Without a command it serves. Flags come first, then the environment, then a .env file in this folder.
 
 Environment only:
-  JWT_SECRET  the secret your backend signs its tokens with (HS256); without it the built-in accounts
-              are open
+  JWT_SECRET  the secret your backend signs its tokens with (HS256); without it, and without
+              --jwt-public-key, the built-in accounts are open
   RUST_LOG    what is logged, such as chat_server=debug";
 
 #[derive(Debug, Subcommand)]

@@ -152,15 +152,21 @@ fn welcome(server: &Server, config: &Config, dotenv: bool) -> String {
             lines.push("         Set JWT_SECRET to let in your backend's users instead.".into());
         }
         Mode::Integrated => {
-            let name = config
-                .secret
-                .as_ref()
-                .map_or("JWT_SECRET", |named| named.name);
+            let by = match &config.secret {
+                Some(named) => format!("{}, HS256", named.name),
+                None => "--jwt-public-key".to_owned(),
+            };
             lines.push(format!(
-                "  Mode   integrated: users come with tokens of your backend ({name}, HS256)"
+                "  Mode   integrated: users come with tokens of your backend ({by})"
             ));
             lines.push(
-                "         chat-server token --user-id 1 --username alice prints one to try.".into(),
+                match config.secret {
+                    Some(_) => {
+                        "         chat-server token --user-id 1 --username alice prints one to try."
+                    }
+                    None => "         chat-server token --check explains one of them.",
+                }
+                .into(),
             );
         }
     }

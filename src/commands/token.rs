@@ -10,7 +10,7 @@ use crate::{
     auth::{TOKEN_MAX_BYTES, Tokens, explain},
     config::{StartupError, StorageArgs},
     protocol::{MAX_ID, Timestamp, UserId, Username},
-    server::kept_tokens,
+    server::{backends_tokens, kept_tokens},
     store::sqlite::{Mode, remembered_mode},
 };
 
@@ -79,13 +79,16 @@ fn standard_input() -> Result<String, StartupError> {
 
 /// The key that the server would use with the same flags and environment.
 fn tokens(storage: &StorageArgs, jwt_secret: Option<Vec<u8>>) -> Result<Tokens, StartupError> {
-    if let Some(named) = storage.secret(jwt_secret)? {
-        return Ok(Tokens::new(named.secret.as_bytes(), named.name));
+    let secret = storage.secret(jwt_secret)?;
+    let public_key = storage.public_key(secret.as_ref())?;
+    let demands = storage.demands();
+    if let Some(tokens) = backends_tokens(secret.as_ref(), public_key.as_deref(), demands)? {
+        return Ok(tokens);
     }
     let database = storage.database()?;
     if remembered_mode(&database) == Some(Mode::Integrated) {
         return Err(StartupError::Usage(format!(
-            "{database:?} takes the tokens of a backend, and no secret is set: set JWT_SECRET or --jwt-secret-file as the server has it"
+            "{database:?} takes the tokens of a backend, and no secret is set: set JWT_SECRET, --jwt-secret-file or --jwt-public-key as the server has it"
         )));
     }
     kept_tokens(&database.canonicalize().unwrap_or(database))

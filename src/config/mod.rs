@@ -19,7 +19,11 @@ pub use limits::{
     SLOWEST_READER_BYTES_PER_SECOND, SPARE_FILES, WEAK_SECRET_BYTES,
 };
 
-use crate::{auth::Secret, clock::Clock, store::sqlite::Mode};
+use crate::{
+    auth::{Demands, Secret},
+    clock::Clock,
+    store::sqlite::Mode,
+};
 use error::usage;
 
 /// Where the data lies and which secret signs tokens: what the server and `chat-server token` must agree on.
@@ -37,6 +41,15 @@ pub struct StorageArgs {
     /// File that holds the secret of your backend's tokens (or set JWT_SECRET in the environment)
     #[arg(long, value_name = "FILE")]
     pub jwt_secret_file: Option<PathBuf>,
+    /// File that holds the public key of your backend's tokens, in PEM: RS256, ES256 or EdDSA, instead of a secret
+    #[arg(long, value_name = "FILE")]
+    pub jwt_public_key: Option<PathBuf>,
+    /// What the iss of your backend's tokens must be
+    #[arg(long, value_name = "TEXT")]
+    pub jwt_issuer: Option<String>,
+    /// What the aud of your backend's tokens must be or hold
+    #[arg(long, value_name = "TEXT")]
+    pub jwt_audience: Option<String>,
 }
 
 /// What `chat-server` takes to serve.
@@ -92,8 +105,12 @@ pub struct Config {
     pub database: PathBuf,
     /// Where to listen.
     pub bind: SocketAddr,
-    /// The backend's secret; `None` for standalone mode.
+    /// The backend's secret.
     pub secret: Option<NamedSecret>,
+    /// The backend's public key, in PEM, instead. With neither it is standalone mode.
+    pub public_key: Option<Vec<u8>>,
+    /// What the backend's tokens must say.
+    pub demands: Demands,
     /// See [`ServeArgs::allow_origin`].
     pub allow_origin: Vec<String>,
     /// Host of [`ServeArgs::public_url`], in lower case.
@@ -181,6 +198,34 @@ impl StorageArgs {
         }
         Ok(Some(named))
     }
+
+    /// What the file of `--jwt-public-key` holds, if one is given.
+    pub fn public_key(
+        &self,
+        secret: Option<&NamedSecret>,
+    ) -> Result<Option<Vec<u8>>, StartupError> {
+        let Some(path) = &self.jwt_public_key else {
+            return Ok(None);
+        };
+        if let Some(NamedSecret { name, .. }) = secret {
+            return usage(format!(
+                "{name} and --jwt-public-key are both set, and a token has one kind of signature: leave one of them out"
+            ));
+        }
+        std::fs::read(path).map(Some).map_err(|error| {
+            StartupError::Usage(format!(
+                "--jwt-public-key {path:?} cannot be read: {error}; give the path of a PEM file"
+            ))
+        })
+    }
+
+    /// What the flags demand of tokens.
+    pub fn demands(&self) -> Demands {
+        Demands {
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+        }
+    }
 }
 
 impl Config {
@@ -190,6 +235,8 @@ impl Config {
             database,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             secret: None,
+            public_key: None,
+            demands: Demands::default(),
             allow_origin: Vec::new(),
             public_host: None,
             rooms: Rooms::Open,
@@ -214,6 +261,13 @@ impl Config {
             ));
         };
         let secret = args.storage.secret(environment)?;
+        let public_key = args.storage.public_key(secret.as_ref())?;
+        let demands = args.storage.demands();
+        if demands != Demands::default() && secret.is_none() && public_key.is_none() {
+            return usage(
+                "--jwt-issuer and --jwt-audience are about a backend's tokens: set JWT_SECRET or --jwt-public-key too, or leave them out",
+            );
+        }
         let secret_bytes = secret
             .as_ref()
             .map_or(usize::MAX, |named| named.secret.as_bytes().len());
@@ -227,6 +281,8 @@ impl Config {
             database: args.storage.database()?,
             bind,
             secret,
+            public_key,
+            demands,
             allow_origin: args
                 .allow_origin
                 .iter()
@@ -245,7 +301,7 @@ impl Config {
 
     /// Who hands out user ids.
     pub fn mode(&self) -> Mode {
-        if self.secret.is_some() {
+        if self.secret.is_some() || self.public_key.is_some() {
             Mode::Integrated
         } else {
             Mode::Standalone

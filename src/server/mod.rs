@@ -16,8 +16,8 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{Secret, Tokens},
-    config::{Config, StartupError},
+    auth::{Demands, Key, Secret, Tokens},
+    config::{Config, NamedSecret, StartupError},
     http,
     hub::Hub,
     metrics::Metrics,
@@ -50,7 +50,12 @@ pub struct Server {
 impl Server {
     /// Opens the file, binds the port and begins to accept.
     pub async fn start(config: Config) -> Result<Self, StartupError> {
-        // The port first: a start that fails on it leaves no file behind.
+        let tokens = backends_tokens(
+            config.secret.as_ref(),
+            config.public_key.as_deref(),
+            config.demands.clone(),
+        )?;
+        // The port before the file: a start that fails on it leaves none behind.
         let listener = bind(config.bind).await?;
         let system = |what| move |source| StartupError::System { what, source };
         let address = listener
@@ -59,7 +64,10 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let opened = open_store(&config, &metrics).await?;
         let store: Arc<dyn Store> = Arc::new(opened.store);
-        let tokens = Arc::new(tokens(&config, &opened.database)?);
+        let tokens = Arc::new(match tokens {
+            Some(tokens) => tokens,
+            None => kept_tokens(&opened.database)?,
+        });
         let hub = Arc::new(Hub::new(
             store.latest_id().await?,
             metrics.deliveries.clone(),
@@ -180,11 +188,23 @@ async fn open_store(config: &Config, metrics: &Metrics) -> Result<Opened, Startu
     })
 }
 
-fn tokens(config: &Config, database: &Path) -> Result<Tokens, StartupError> {
-    match &config.secret {
-        Some(named) => Ok(Tokens::new(named.secret.as_bytes(), named.name)),
-        None => kept_tokens(database),
-    }
+/// The tokens of the backend that is set, if one is.
+pub fn backends_tokens(
+    secret: Option<&NamedSecret>,
+    public_key: Option<&[u8]>,
+    demands: Demands,
+) -> Result<Option<Tokens>, StartupError> {
+    let tokens = match (secret, public_key) {
+        (Some(named), _) => Tokens::new(named.secret.as_bytes(), named.name),
+        (None, Some(pem)) => {
+            const NAME: &str = "--jwt-public-key";
+            let key = Key::of_pem(pem, NAME)
+                .map_err(|fault| StartupError::Usage(format!("{NAME} {fault}")))?;
+            Tokens::signed_elsewhere(key)
+        }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(tokens.that_say(demands)))
 }
 
 /// Standalone mode's tokens, whose secret lies beside the database.

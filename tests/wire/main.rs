@@ -8,6 +8,7 @@ mod bad_input;
 mod delivery;
 mod golden;
 mod handshake;
+mod keys;
 mod lifecycle;
 mod listing;
 mod resume;

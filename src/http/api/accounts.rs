@@ -110,7 +110,7 @@ pub(in crate::http) async fn me(State(app): State<Arc<App>>, headers: HeaderMap)
 fn accounts(app: &App) -> Result<&Accounts, Reject> {
     app.accounts.as_ref().ok_or_else(|| {
         let message =
-            "this server takes its users from your backend (JWT_SECRET is set): get a token there";
+            "this server takes its users from your backend (its JWT_SECRET or public key is set): get a token there";
         Reject::new(ErrorCode::Forbidden, message)
     })
 }

@@ -58,7 +58,7 @@ fn tags() -> Value {
     let tags = [
         (
             "accounts",
-            "Who am I. The built-in accounts exist in standalone mode only; with a backend's JWT_SECRET they answer 403.",
+            "Who am I. The built-in accounts exist in standalone mode only; with a backend's JWT_SECRET or public key they answer 403.",
         ),
         ("messages", "Rooms, direct messages and people."),
         ("socket", "The WebSocket's handshake."),
