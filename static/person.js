@@ -12,6 +12,7 @@ import { createDirectory } from './directory.js';
 import { createMessages } from './messages.js';
 import { createSidebar } from './sidebar.js';
 import { createSignIn } from './signin.js';
+import { storage } from './storage.js';
 import { endSession, forgetSession, keepSession, loadSession, newSession, outboxKey, tokensOf } from './session.js';
 
 const LOOK_AGAIN_MS = 50; // what was selected may have to be loaded, and is drawn a moment later
@@ -53,7 +54,7 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
     const chat = createChat({
       token: session.token,
       getToken: tokensOf(session, remember),
-      storage: sessionStorage,
+      storage,
       storageKey: outboxKey(key),
       WebSocket: socket?.(person),
     });

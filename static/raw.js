@@ -8,6 +8,7 @@ import { el } from './dom.js';
 import { asJson } from './inspector-copy.js';
 import { duration, size, visible } from './inspector-row.js';
 import { checkFrame } from './raw-check.js';
+import { keep, recallJson } from './storage.js';
 import { HIDDEN, withoutToken } from './wire.js';
 
 const HISTORY_KEY = 'chat-server-raw';
@@ -120,7 +121,7 @@ export function createRaw({ log, sender, jump }) {
     history.unshift(kept);
     history.splice(HISTORY_MAX);
     recalled = -1;
-    saveHistory(history);
+    keep(HISTORY_KEY, JSON.stringify(history));
     drawHistory();
   }
 
@@ -177,18 +178,6 @@ const TEMPLATES = {
 };
 
 function loadHistory() {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(HISTORY_KEY) ?? '[]');
-    return Array.isArray(kept) ? kept.filter((frame) => typeof frame === 'string').slice(0, HISTORY_MAX) : [];
-  } catch {
-    return [];
-  }
-}
-
-function saveHistory(history) {
-  try {
-    sessionStorage.setItem(HISTORY_KEY, JSON.stringify(history));
-  } catch {
-    // A full or forbidden storage costs the history, and nothing else.
-  }
+  const kept = recallJson(HISTORY_KEY);
+  return Array.isArray(kept) ? kept.filter((frame) => typeof frame === 'string').slice(0, HISTORY_MAX) : [];
 }
