@@ -63,7 +63,7 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
       interrupted = notice ? session : null;
       open.end();
       if (notice) endSession(key);
-      else forgetSession(key);
+      else forgetSession(key, session);
       signIn.show(notice);
       changed();
     };

@@ -70,10 +70,13 @@ export function keepSession(key, session, signal) {
 /** Where the client keeps what waits to be sent. @param {string} key */
 export const outboxKey = (key) => `${key}:outbox`;
 
-/** Also what waits to be sent: whoever signs out does not speak any more. */
-export function forgetSession(key) {
+/** Also what waits to be sent: whoever signs out does not speak any more. What others left here waits for them. */
+export function forgetSession(key, { user }) {
   forget(key);
-  forget(outboxKey(key));
+  const waiting = recallJson(outboxKey(key));
+  const left = Array.isArray(waiting) ? waiting.filter((send) => send?.user !== user.id) : [];
+  if (left.length > 0) keep(outboxKey(key), JSON.stringify(left));
+  else forget(outboxKey(key));
 }
 
 /** The token alone: the same person may come back, and what they wrote waits for them. */

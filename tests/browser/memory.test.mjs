@@ -311,6 +311,25 @@ test('somebody else who signs in after an ended token sends nothing of what wait
   await ann.leave();
 });
 
+test('somebody else who comes and signs out again takes nothing along: what waited is sent when its writer is back', async (t) => {
+  const { own, ann } = await endedWithSomethingToSay(t);
+  const { page } = ann;
+  await ann.withToken(await own.token('--user-id', '2', '--username', 'bob'));
+  await own.kill();
+  await page.locator('#pill[data-state=reconnecting]').waitFor();
+  await ann.write('bob goes before this is sent');
+  await page.locator('.outgoing.waiting').waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  const kept = await page.evaluate(() => JSON.parse(sessionStorage.getItem('chat-server:outbox')));
+  assert.deepEqual(kept.map(({ user, content }) => [user, content]), [[1, 'written before the end']]);
+  await own.run();
+  await page.reload();
+  await ann.withToken(await own.token('--user-id', '1', '--username', 'alice'));
+  await ann.stored('written before the end');
+  assert.deepEqual(await history(own, await ann.token(), 'rooms/general'), ['written before the end']);
+  await ann.leave();
+});
+
 test('a room that could not be joined says why, and another try joins and loads it', async () => {
   const ann = await Person.arrive(browser, server);
   let refuse = true;
