@@ -9,7 +9,7 @@ const TITLE = 'chat-server';
 const TOOLS_KEY = 'chat-server-tools'; // 'on' or 'off', once somebody has chosen
 
 const tools = createTools({ place: $('inspector'), people: () => split?.people ?? [], setOpen: chooseTools });
-const split = createSplit({ changed: draw, opened: tools.opened, ended: draw, socket: tools.socket, frames: tools.framesOf });
+const split = createSplit({ changed: draw, opened: tools.opened, ended: draw, signedOut: tools.signedOut, socket: tools.socket, frames: tools.framesOf });
 
 /** Beside two people there is room for the tools on a large screen only, unless somebody asked for them. */
 function drawTools() {

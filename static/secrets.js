@@ -5,9 +5,9 @@
 
 export const HIDDEN = '(hidden)';
 
-/** A string of JSON, and if that is the name of a field whose value is a string, both. */
-const STRINGS = /("(?:[^"\\]|\\.)*")(?:(\s*:\s*)("(?:[^"\\]|\\.)*"))?/gs;
-const TOKEN_NAME = /^(?:\w*[_-])?token$|^jwt$|Token$/i;
+/** A string of JSON, and if that is the name of a field whose value is a string, both; or one that nobody ends. */
+const STRINGS = /("(?:[^"\\]|\\.)*")(?:(\s*:\s*)("(?:[^"\\]|\\.)*"))?|".*/gs;
+const TOKEN_NAME = /token$|^jwt$/i;
 const RUN = /(?<![\w.-])[\w.-]+/g; // each of them once, whole: a text full of almost-tokens is not read again and again
 const HEADER_AT_LEAST = 10; // eyJhIjoxfQ is {"a":1}
 
@@ -23,7 +23,8 @@ export function withoutToken(text, own = '', instead = HIDDEN) {
     const left = hide(value);
     return left === value ? literal : JSON.stringify(left);
   };
-  return hide(text.replace(STRINGS, (_all, name, colon, value) => {
+  return hide(text.replace(STRINGS, (all, name, colon, value) => {
+    if (name === undefined) return all;
     if (colon === undefined) return hideIn(name);
     return hideIn(name) + colon + (TOKEN_NAME.test(valueOf(name)) ? JSON.stringify(instead) : hideIn(value));
   }));

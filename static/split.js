@@ -10,7 +10,7 @@ import { forget, keep, recall } from './storage.js';
 const KEY = 'chat-server-split'; // '1' or '2' while there are two: which of them is shown
 
 /**
- * @param {Pick<import('./person.js').Options, 'opened' | 'ended' | 'socket' | 'frames'> & {changed(): void}} options what each person is made with
+ * @param {Pick<import('./person.js').Options, 'opened' | 'ended' | 'signedOut' | 'socket' | 'frames'> & {changed(): void}} options what each person is made with
  */
 export function createSplit({ changed, ...options }) {
   const place = $('people');

@@ -127,6 +127,8 @@ export function createTools({ place, people, setOpen }) {
       person.chat.on('welcome', () => reset(false));
       reset(true);
     },
+    /** Somebody signed out: what they wrote by hand is not for whoever comes next. */
+    signedOut() { tools.raw.forget(); },
     /** Another conversation is open, for instance. */
     changed() { if (isOpen && selected !== 'frames') tools[selected].reset?.(); },
     /** @param {boolean} open */
@@ -157,6 +159,7 @@ function createSubject(person, log) {
   let limits;
   let wasSimulated = false; // the end that the client hears of next
   const wire = wrapSocket({
+    token: () => person.session?.token ?? '',
     record(frame) {
       const entry = log.record(who, me(), frame);
       if (entry.lost || entry.direction === 'out') return;
