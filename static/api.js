@@ -11,14 +11,14 @@ export class ApiError extends Error {
 
 /**
  * One request and its answer as it is, whatever it is; rejects when there is none.
- * @param {string} path @param {{method?: string, token?: string, body?: unknown}} [options]
+ * @param {string} path @param {{method?: string, token?: string, body?: unknown, signal?: AbortSignal}} [options]
  * @returns {Promise<{status: number, body: any}>}
  */
-export async function exchange(path, { method = 'GET', token, body } = {}) {
+export async function exchange(path, { method = 'GET', token, body, signal } = {}) {
   const headers = {};
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
-  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store' });
+  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store', signal });
   return { status: answer.status, body: await answer.json().catch(() => null) };
 }
 
@@ -41,6 +41,3 @@ export const refresh = (token) => request('/api/v1/auth/refresh', { method: 'POS
 export const guest = (username) => request('/api/v1/auth/guest', { method: 'POST', body: username ? { username } : {} });
 export const register = (username, password) => request('/api/v1/auth/register', { method: 'POST', body: { username, password } });
 export const login = (username, password) => request('/api/v1/auth/login', { method: 'POST', body: { username, password } });
-export const rooms = (token) => request('/api/v1/rooms?limit=500', { token });
-export const users = (token) => request('/api/v1/users?limit=200', { token });
-export const dms = (token) => request('/api/v1/dms?limit=100', { token });

@@ -4,10 +4,11 @@
  * That every message comes once and in order, and every send is stored once, is the client's work.
  */
 
+import { newConversation } from './conversation.js';
+import { History } from './history.js';
 import { Sends } from './sends.js';
-import { Timeline } from './timeline.js';
 
-const PAGE = 50;
+/** @typedef {import('./conversation.js').Conversation} Conversation */
 
 /** Why the newest messages came instead of those that were missed, in words. */
 const RESET_REASONS = {
@@ -16,20 +17,13 @@ const RESET_REASONS = {
   ahead: 'the server has a shorter history than before',
 };
 
-/**
- * @typedef {{key: string, kind: 'room' | 'dm', room: string, peer: number, name: string, timeline: Timeline,
- *   status: 'new' | 'loading' | 'ready' | 'failed', reason: string, hasMore: boolean, loadingEarlier: boolean, earlierFailed: boolean,
- *   lastSeq: number, newSince: number, readingBack: boolean, notice: string}} Conversation `newSince`: the `seq` up to
- *   which all was read when it was opened; `readingBack`: what is on the screen is old, so it must not be let go;
- *   `notice`: what there is to say about what comes before the first message
- */
-
 export class Conversations {
   /** @type {Map<string, Conversation>} */ #all = new Map();
   #chat;
   #session;
   #remember;
   #changed;
+  #history;
   #sends;
 
   /**
@@ -40,6 +34,9 @@ export class Conversations {
     this.#session = session;
     this.#remember = remember;
     this.#changed = changed;
+    this.#history = new History({
+      chat, changed, merge: (conversation, messages) => this.#merge(conversation, messages), told: (conversation, message) => this.#told(conversation, message),
+    });
     for (const room of session.rooms) this.#add({ key: `room:${room}`, kind: 'room', room, name: room });
     for (const { id, name } of session.dms) this.#add({ key: `dm:${id}`, kind: 'dm', peer: id, name });
     if (!this.#all.has(session.active)) session.active = this.#all.keys().next().value ?? '';
@@ -68,28 +65,51 @@ export class Conversations {
   async start() {
     await Promise.all(this.list.map((conversation) => (conversation.kind === 'room'
       ? this.#joinKnown(conversation)
-      : this.#peek(conversation))));
+      : this.#history.peek(conversation))));
     if (this.active) await this.load(this.active);
   }
 
-  /** What the server's lists tell of the conversations: the last message of each, and talks that came while one was away. */
-  listed({ rooms, dms }) {
-    for (const { name, lastMessage } of rooms ?? []) this.#last(this.#all.get(`room:${name}`), lastMessage);
-    for (const { with: { id, username }, lastSeq, lastMessage } of dms ?? []) {
-      const key = `dm:${id}`;
-      if (!this.#all.has(key) && this.#session.closed?.[key] >= lastSeq) continue;
-      if (!this.#all.has(key)) {
-        this.#add({ key, kind: 'dm', peer: id, name: username });
-        // Nothing of it has been read in this tab, unless the last word is one's own.
-        this.#session.read[key] ??= lastMessage.fromUser === this.#session.user.id ? lastSeq : 0;
-        this.#saveList();
-      }
-      const conversation = this.#all.get(key);
-      conversation.name = username;
-      this.#seen(conversation, lastSeq);
-      this.#last(conversation, lastMessage);
-    }
+  /** What the server lists of its rooms. @param {import('./directory.js').Room[]} rooms */
+  async toldOfRooms(rooms) {
+    for (const { name, lastMessage } of rooms) this.#last(this.#all.get(`room:${name}`), lastMessage);
     this.#changed();
+    // It tells of so many rooms; of others that one is in, the room itself tells.
+    const names = new Set(rooms.map(({ name }) => name));
+    for (const conversation of this.list) {
+      const { kind, room, last, lastSeq } = conversation;
+      if (kind === 'room' && !names.has(room) && !last && lastSeq > 0) await this.#history.peek(conversation);
+    }
+  }
+
+  /** The direct conversations that the server has, newest first: also those that began while nobody was here. */
+  async toldOfDms(dms) {
+    const session = this.#session;
+    const news = [];
+    for (const { with: { id, username }, lastSeq, lastMessage } of dms) {
+      const key = `dm:${id}`;
+      if (!this.#all.has(key) && session.closed?.[key] >= lastSeq) continue;
+      if (!this.#all.has(key) && session.read[key] === undefined) news.push(key);
+      const conversation = this.#add({ key, kind: 'dm', peer: id, name: username });
+      conversation.name = username;
+      this.#told(conversation, lastMessage);
+    }
+    this.#saveList();
+    for (const key of news) {
+      const conversation = this.#all.get(key);
+      const lastRead = conversation && await this.#lastOwn(conversation);
+      // Unless it was opened meanwhile, or put away.
+      if (conversation?.status === 'new' && this.#all.has(key)) session.read[key] = lastRead;
+      this.#remember();
+      this.#changed();
+    }
+  }
+
+  /** Of what another tab or day has read nothing is known; what one has answered was read. @returns {Promise<number>} its `seq` */
+  async #lastOwn(conversation) {
+    const isOwn = ({ fromUser }) => fromUser === this.#session.user.id;
+    if (isOwn(conversation.last)) return conversation.last.seq;
+    const { messages } = await this.#history.page(conversation).catch(() => ({ messages: [] }));
+    return messages.findLast(isOwn)?.seq ?? (messages[0] ?? conversation.last).seq - 1;
   }
 
   #told(conversation, message) {
@@ -106,13 +126,14 @@ export class Conversations {
     const missing = this.list.filter(({ kind, room }) => kind === 'room' && !this.#chat.rooms.includes(room));
     await Promise.all(missing.map((conversation) => this.#joinKnown(conversation)));
     const unseen = this.list.filter(({ kind, lastSeq }) => kind === 'dm' && lastSeq === 0);
-    await Promise.all(unseen.map((conversation) => this.#peek(conversation)));
+    await Promise.all(unseen.map((conversation) => this.#history.peek(conversation)));
     if (this.active) await this.load(this.active);
   }
 
   /** The client could not bring everything that was missed: these are the newest messages. */
   reset({ reason, newLog, rooms, dms }) {
-    if (newLog) this.#session.read = {};
+    if (newLog) Object.assign(this.#session, { read: {}, closed: {} });
+    if (newLog) for (const conversation of this.list) conversation.last = null;
     const because = RESET_REASONS[reason] ?? 'the connection could not go on where it was';
     const pages = [...rooms.map((page) => [`room:${page.room}`, page]), ...dms.map((page) => [`dm:${page.with}`, page])];
     for (const [key, { messages, hasMore, lastSeq }] of pages) {
@@ -183,24 +204,8 @@ export class Conversations {
     this.#saveList();
   }
 
-  async load(conversation) {
-    if (conversation.status === 'ready' || conversation.status === 'loading') return;
-    conversation.status = 'loading';
-    this.#changed();
-    try {
-      const { messages, hasMore } = await this.#history(conversation, { limit: PAGE });
-      if (conversation.status !== 'loading') return; // a reset was faster
-      conversation.hasMore = hasMore;
-      conversation.status = 'ready';
-      if (hasMore && messages.length > 0) conversation.timeline.keepFrom(messages[0].id); // our own came in before the page
-      this.#merge(conversation, messages);
-    } catch (error) {
-      if (conversation.status !== 'loading') return;
-      if (error.code === 'disconnected') this.#unload(conversation);
-      else Object.assign(conversation, { status: 'failed', reason: error.message });
-    }
-    this.#changed();
-  }
+  load(conversation) { return this.#history.load(conversation); }
+  loadEarlier(conversation) { return this.#history.loadEarlier(conversation); }
 
   /** After a failure: a room that could not be joined has to be, or nothing that is written later would come. */
   async loadAgain(conversation) {
@@ -211,24 +216,6 @@ export class Conversations {
       if (conversation.status === 'failed') return;
     }
     await this.load(conversation);
-  }
-
-  async loadEarlier(conversation) {
-    const first = conversation.timeline.messages[0];
-    if (!first || conversation.loadingEarlier) return;
-    Object.assign(conversation, { loadingEarlier: true, earlierFailed: false });
-    this.#changed();
-    try {
-      const { messages, hasMore } = await this.#history(conversation, { limit: PAGE, before: first.id });
-      if (conversation.timeline.messages[0] === first) {
-        Object.assign(conversation, { hasMore, notice: '' });
-        this.#merge(conversation, messages);
-      }
-    } catch {
-      conversation.earlierFailed = true; // the button is still there, and nothing asks by itself
-    }
-    conversation.loadingEarlier = false;
-    this.#changed();
   }
 
   /** A live or replayed message. @returns {Conversation} the conversation it belongs to */
@@ -262,7 +249,7 @@ export class Conversations {
   }
 
   async #joinKnown(conversation) {
-    if (conversation.status === 'ready') this.#unload(conversation); // nobody kept it whole while it was not joined
+    if (conversation.status === 'ready') this.#history.unload(conversation); // nobody kept it whole while it was not joined
     try {
       const { lastSeq } = await this.#chat.join(conversation.room);
       this.#session.read[conversation.key] ??= lastSeq;
@@ -273,27 +260,6 @@ export class Conversations {
       conversation.reason = error.message;
     }
     this.#changed();
-  }
-
-  /** How much there is in direct messages that have not been opened yet: they have no join to tell it. */
-  async #peek(conversation) {
-    try {
-      const { messages } = await this.#history(conversation, { limit: 1 });
-      for (const message of messages) this.#seen(conversation, message.seq);
-    } catch {
-      // The next connection asks again.
-    }
-  }
-
-  #unload(conversation) {
-    conversation.timeline.clear();
-    conversation.status = 'new';
-  }
-
-  #history(conversation, page) {
-    return conversation.kind === 'room'
-      ? this.#chat.roomHistory(conversation.room, page)
-      : this.#chat.dmHistory(conversation.peer, page);
   }
 
   #merge(conversation, messages) {
@@ -323,15 +289,11 @@ export class Conversations {
     return conversation;
   }
 
-  #add({ key, kind, room = '', peer = 0, name }) {
-    const known = this.#all.get(key);
+  #add(fields) {
+    const known = this.#all.get(fields.key);
     if (known) return known;
-    const conversation = {
-      key, kind, room, peer, name, timeline: new Timeline(this.#session.user.id),
-      status: 'new', reason: '', hasMore: false, loadingEarlier: false, earlierFailed: false, lastSeq: 0,
-      newSince: -1, readingBack: false, notice: '',
-    };
-    this.#all.set(key, conversation);
+    const conversation = newConversation(fields, this.#session.user.id);
+    this.#all.set(fields.key, conversation);
     return conversation;
   }
 

@@ -1,9 +1,11 @@
 /** The middle pane: the messages of the open conversation, and where one is in them. */
 
 import { avatar, bdi, el, formatDay, formatFull, formatTime, icon, reconcile, startOfDay } from './dom.js';
+import { createMessageKeys } from './message-keys.js';
 
 const TOGETHER_MS = 5 * 60_000; // messages of one person within this time share a name
 const AT_BOTTOM_PX = 48;
+const LABEL_CHARS = 1_000; // the rest can be read in the message itself
 const NEAR_TOP_PX = 300; // from here on up earlier messages are loaded, before the first one is reached
 
 /**
@@ -18,6 +20,7 @@ export function createMessages(actions) {
   let following = true; // whether the newest message is in sight
 
   const toBottom = () => { scroller.scrollTop = scroller.scrollHeight; };
+  const keys = createMessageKeys({ $, signal, isFollowing: () => following });
   const atBottom = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_BOTTOM_PX;
 
   scroller.addEventListener('scroll', () => {
@@ -55,12 +58,14 @@ export function createMessages(actions) {
       if (switched) following = true;
       const place = following ? null : placeOf(scroller);
 
+      const focusAgain = keys.keep();
       reconcile($('messages'), conversation ? rows(conversation, actions) : []);
       renderEarlier(conversation, actions);
       renderEmpty(conversation, actions);
 
       if (following) toBottom();
       else backTo($, place);
+      focusAgain();
       renderJump(conversation, following, actions);
       markRead();
       loadWhenNear();
@@ -170,8 +175,8 @@ function noticeRow(conversation, { dismissNotice }) {
   return {
     key: 'notice',
     version: notice,
-    build: () => el('li', { class: 'history-notice' }, el('span', {}, notice),
-      el('button', { class: 'link', type: 'button', onclick: () => dismissNotice(conversation) }, 'Dismiss')),
+    build: () => el('li', { class: 'history-notice', tabindex: '-1', 'aria-label': notice }, el('span', {}, notice),
+      el('button', { class: 'link', type: 'button', tabindex: '-1', onclick: () => dismissNotice(conversation) }, 'Dismiss')),
   };
 }
 
@@ -180,16 +185,23 @@ function newRow(seq) {
   return { key: `new:${seq}`, version: '', build: () => el('li', { class: 'day new' }, el('span', {}, 'New')) };
 }
 
+/** What a screen reader says when the focus comes to a message. */
+const labelOf = (who, what, content) => `${who}, ${what}: ${content.slice(0, LABEL_CHARS)}`;
+const whenOf = (at) => (startOfDay(at) === startOfDay(new Date()) ? formatTime(at) : `${formatDay(at)} ${formatTime(at)}`);
+const OUTGOING_STATES = { sending: 'on its way', waiting: 'waiting for the connection', held: 'kept', failed: 'not sent' };
+
 function messageRow(message, at, joined, actions) {
   const own = message.fromUser === actions.me.id;
   return {
     // Ours keeps its place in the document when it turns from "sending" into "stored".
     key: own && message.nonce ? `n:${message.nonce}` : `m:${message.id}`,
     version: `stored ${joined}`,
-    build: () => el('li', { class: `message${own ? ' own' : ''}${joined ? ' joined' : ''}` },
+    build: () => el('li', {
+      class: `message${own ? ' own' : ''}${joined ? ' joined' : ''}`, tabindex: '-1', 'aria-label': labelOf(message.username, whenOf(at), message.content),
+    },
       joined ? el('span', { class: 'gutter', 'aria-hidden': 'true' }, formatTime(at)) : avatar(message.fromUser, message.username),
       el('div', { class: 'message-main' },
-        el('p', { class: joined ? 'unseen' : 'message-head' }, ...sender(message, own, actions), timeOf(at)),
+        el('p', { class: joined ? 'message-head unseen' : 'message-head' }, ...sender(message, own, actions), timeOf(at)),
         el('div', { class: 'content', dir: 'auto' }, message.content)),
       framesButton(message, actions),
       own && el('span', { class: 'stored', title: `Stored as message ${message.id}` }, icon('check'), el('span', { class: 'unseen' }, 'Stored'))),
@@ -199,7 +211,7 @@ function messageRow(message, at, joined, actions) {
 /** To what went over the wire for it. */
 function framesButton(message, { frames }) {
   return frames && el('button', {
-    class: 'message-frames', type: 'button', title: 'The frames of this message', 'aria-label': `The frames of message ${message.id}`,
+    class: 'message-frames', type: 'button', tabindex: '-1', title: 'The frames of this message', 'aria-label': `The frames of message ${message.id}`,
     onclick: () => frames(message),
   }, icon('frames'));
 }
@@ -208,7 +220,7 @@ function sender({ fromUser, username }, own, { openDm }) {
   const id = el('span', { class: 'user-id' }, `user ${fromUser}`);
   if (own) return [el('span', { class: 'name' }, bdi(username)), id];
   const title = `Write to user ${fromUser} directly`;
-  return [el('button', { class: 'name link', type: 'button', title, onclick: () => openDm(fromUser, username) }, bdi(username)), id];
+  return [el('button', { class: 'name link', type: 'button', tabindex: '-1', title, onclick: () => openDm(fromUser, username) }, bdi(username)), id];
 }
 
 function timeOf(at) {
@@ -220,7 +232,7 @@ function outgoingRow(conversation, outgoing, actions) {
   return {
     key: `n:${nonce}`,
     version: `${status} ${reason}`,
-    build: () => el('li', { class: `message own outgoing ${status}` },
+    build: () => el('li', { class: `message own outgoing ${status}`, tabindex: '-1', 'aria-label': labelOf('You', OUTGOING_STATES[status], content) },
       el('span', { class: 'gutter', 'aria-hidden': 'true' }, formatTime(new Date(outgoing.at))),
       el('div', { class: 'message-main' },
         el('div', { class: 'content', dir: 'auto' }, content),
@@ -230,9 +242,9 @@ function outgoingRow(conversation, outgoing, actions) {
 
 function outgoingState(conversation, { nonce, status, reason }, { retry, discard }) {
   if (status === 'sending') return el('p', { class: 'send-state' }, 'Sending…');
-  const drop = el('button', { class: 'link', type: 'button', onclick: () => discard(conversation, nonce) }, 'Discard');
+  const drop = el('button', { class: 'link', type: 'button', tabindex: '-1', onclick: () => discard(conversation, nonce) }, 'Discard');
   if (status === 'held') return el('p', { class: 'send-state' }, 'Kept. It is sent once you have signed in again.');
   if (status === 'waiting') return el('p', { class: 'send-state' }, 'Waiting for the connection. ', drop);
-  const again = el('button', { class: 'link', type: 'button', onclick: () => retry(conversation, nonce) }, 'Try again');
+  const again = el('button', { class: 'link', type: 'button', tabindex: '-1', onclick: () => retry(conversation, nonce) }, 'Try again');
   return el('p', { class: 'send-state problem' }, 'Not sent: ', bdi(reason), ' ', again, ' ', drop);
 }

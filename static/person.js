@@ -150,8 +150,10 @@ export function createPerson({ root, suffix, changed, opened, ended, signedOut, 
 function createPanes({ $, chat, session, remember, leave, changed, signal, frames }) {
   const redraw = batched(() => signal.aborted || draw());
   const conversations = new Conversations({ chat, session, remember, changed: redraw });
+  const directory = createDirectory({ chat, session, conversations, changed: redraw, signal });
   const actions = {
     $,
+    directory,
     me: session.user,
     signal,
     frames,
@@ -209,22 +211,17 @@ function createPanes({ $, chat, session, remember, leave, changed, signal, frame
 
   /** Nobody sees the open conversation when another pane covers it: then its messages stay unread, and are not read out. */
   function hear(message) {
+    directory.heard(message);
     const conversation = conversations.receive(message);
     if (conversation !== conversations.active || message.fromUser === session.user.id) return;
     announce(`${message.username}: ${message.content.slice(0, 200)}`);
   }
 
-  const directory = createDirectory({
-    token: () => session.token,
-    signal,
-    changed(lists) { conversations.listed(lists); sidebar.listed(lists); },
-  });
   let started = false;
   chat.on('state', (change) => {
     connection.update(change);
     composer.connection(change.state);
     conversations.connection(change.state === 'open');
-    if (change.state === 'open') directory.ask();
   });
   chat.on('welcome', ({ username }) => {
     if (username !== session.user.username) {

@@ -11,9 +11,10 @@ const SAVE_AFTER_MS = 250;
 const FINAL = new Set(['unauthorized', 'forbidden']); // asking again would not help
 
 /** @typedef {{token: string, user: {id: number, username: string}, rooms: string[], dms: {id: number, name: string}[],
- *   read: Record<string, number>, drafts: Record<string, string>, active: string, mode?: string,
+ *   read: Record<string, number>, drafts: Record<string, string>, active: string, mode?: string, closed?: Record<string, number>,
  *   failed?: {room?: string, to?: number, nonce: string, content: string, at: number, reason: string}[]}} Session `mode`: of the server,
- *   when it was signed in to; `failed`: what was refused, in the order of the refusals */
+ *   when it was signed in to; `closed`: direct conversations that were put away, and how long they were: they come back with the next message;
+ *   `failed`: what was refused, in the order of the refusals */
 
 /** @param {string} key @returns {Session | null} */
 export function loadSession(key) {

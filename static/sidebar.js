@@ -1,22 +1,101 @@
-/** The left pane: rooms, direct messages, and who one is. */
+/**
+ * The left pane: the rooms and direct messages with what was said last, the other rooms and the people of the server, and
+ * who one is. It draws what `conversations.js` and `directory.js` know, and keeps the focus where it was.
+ */
 
-import { avatar, bdi, el, formatDay, formatTime, reconcile, startOfDay } from './dom.js';
+import { avatar, reconcile } from './dom.js';
+import { conversationRow, personRow, roomRow } from './sidebar-rows.js';
 
-const BOUND = 20; // of a list, until one asks for more
+const LISTS = ['rooms', 'more-rooms', 'dms', 'people-list'];
 
 /**
  * @param {{$: import('./dom.js').Find, me: {id: number, username: string}, select(key: string): void, join(room: string): Promise<void>,
- *   openDm(id: number): void, unread(conversation): number, signal: AbortSignal}} actions
+ *   openDm(id: number, name?: string): void, unread(conversation): number, directory: import('./directory.js').Directory,
+ *   signal: AbortSignal}} actions
  */
 export function createSidebar(actions) {
-  const { $, me, select, join, openDm, unread, signal } = actions;
+  const { $, me, select, join, openDm, unread, directory, signal } = actions;
   const drawIdentity = (user) => identity($, user);
+  drawIdentity(me);
+  const joinListed = listenToForms(actions);
+  signal.addEventListener('abort', () => { for (const list of LISTS) $(list).replaceChildren(); });
+
+  let reveal = null; // the list that was just asked for more, and from where on it is new
+  for (const [kind, list] of [['rooms', 'more-rooms'], ['people', 'people-list'], ['dms', 'dms']]) {
+    $(`${kind}-more`).addEventListener('click', ({ currentTarget }) => {
+      reveal = { button: currentTarget, list: $(list), from: $(list).children.length };
+      directory.more(kind);
+    }, { signal });
+  }
+
+  function draw(list, active) {
+    const item = (conversation) => conversationRow(conversation, { isActive: conversation === active, unread: unread(conversation), me, select });
+    reconcile($('rooms'), list.filter(({ kind }) => kind === 'room').map(item));
+    const dms = directory.dms(list.filter(({ kind }) => kind === 'dm').sort(byNewest));
+    if (active?.kind === 'dm' && !dms.shown.includes(active)) dms.shown.push(active);
+    reconcile($('dms'), dms.shown.map(item));
+    $('no-dms').hidden = dms.shown.length > 0 || directory.isFailing('dms');
+    $('dms-more').hidden = !dms.hasMore;
+    $('dms-failing').hidden = !directory.isFailing('dms');
+    const others = drawListed('rooms', 'more-rooms', 'more-part', directory.rooms, (room) => roomRow(room, joinListed));
+    const people = drawListed('people', 'people-list', 'people-part', directory.people, (person) => personRow(person, openDm));
+    $('no-rooms').hidden = others?.length !== 0;
+    $('nobody').hidden = people?.some(({ online }) => online) !== false;
+  }
+
+  /** @returns {any[] | undefined} what is shown; none while the server has not told */
+  function drawListed(kind, list, part, listed, item) {
+    const isFailing = directory.isFailing(kind);
+    $(part).hidden = !listed && !isFailing;
+    $(`${kind}-failing`).hidden = !isFailing;
+    reconcile($(list), listed?.shown.map(item) ?? []);
+    $(`${kind}-more`).hidden = !listed?.hasMore;
+    return listed?.shown;
+  }
+
+  /** The first of those that were asked for takes the focus from the button that asked, which may be gone. */
+  function drawRevealed() {
+    const first = reveal?.list.children[reveal.from]?.querySelector('button');
+    if (!first) return;
+    if ([reveal.button, document.body].includes(document.activeElement)) first.focus();
+    reveal = null;
+  }
+
+  return {
+    /** @param {import('./conversation.js').Conversation[]} list @param {import('./conversation.js').Conversation | undefined} active */
+    render(list, active) {
+      const backTo = keepFocus($('sidebar'));
+      draw(list, active);
+      backTo();
+      drawRevealed();
+    },
+    drawIdentity,
+  };
+}
+
+const newest = ({ last }) => last?.id ?? Infinity; // one that has just been opened has none yet
+const byNewest = (one, other) => (newest(one) === newest(other) ? 0 : newest(other) - newest(one));
+
+/** A row that moves loses the focus, and one that goes leaves it to its neighbour. @returns {() => void} to be called afterwards */
+function keepFocus(pane) {
+  const focused = document.activeElement;
+  const item = pane.contains(focused) ? focused.closest('.conversations > li') : null;
+  if (!item) return () => {};
+  const list = item.parentElement;
+  const place = [...list.children].indexOf(item);
+  return () => {
+    if (document.activeElement === focused || pane.offsetParent === null) return;
+    const node = focused.isConnected ? focused : (list.children[place] ?? list.lastElementChild)?.querySelector('button');
+    (node ?? pane.querySelector('.conversation, input'))?.focus({ preventScroll: true });
+  };
+}
+
+/** What is typed: a room to join, somebody to write to. @returns {(room: string) => void} to join one by a click */
+function listenToForms({ $, join, openDm, signal }) {
   const showProblem = (name, message) => {
     $(`${name}-problem`).textContent = message;
     $(`${name}-problem`).hidden = !message;
   };
-  drawIdentity(me);
-  signal.addEventListener('abort', () => { $('rooms').replaceChildren(); $('dms').replaceChildren(); });
 
   $('join-form').addEventListener('submit', async (event) => {
     event.preventDefault();
@@ -44,41 +123,9 @@ export function createSidebar(actions) {
   }, { signal });
   $('dm-id').addEventListener('input', () => showProblem('dm', ''), { signal });
 
-  let lists = { rooms: null, people: null };
-  const bounds = { people: BOUND, rooms: BOUND };
-  let joined = new Set();
-
-  function renderLists() {
-    const people = (lists.people ?? []).filter(({ id }) => id !== me.id).sort((a, b) => Number(b.online) - Number(a.online));
-    $('people-part').hidden = lists.people === null;
-    $('nobody').hidden = people.length > 0;
-    $('people-more').hidden = people.length <= bounds.people;
-    reconcile($('people-list'), people.slice(0, bounds.people).map((person) => personRow(person, openDm)));
-    const more = (lists.rooms ?? []).filter(({ name }) => !joined.has(name));
-    $('more-part').hidden = more.length === 0;
-    $('rooms-more').hidden = more.length <= bounds.rooms;
-    reconcile($('more-rooms'), more.slice(0, bounds.rooms).map((room) => roomRow(room, (name) => {
-      join(name).catch((error) => showProblem('join', error.message));
-    })));
-  }
-  for (const name of ['people', 'rooms']) {
-    $(`${name}-more`).addEventListener('click', () => { bounds[name] += BOUND; renderLists(); }, { signal });
-  }
-
-  return {
-    /** @param {{rooms: any[] | null, people: any[] | null}} next what the server lists; null: it does not, or not now */
-    listed(next) {
-      lists = { rooms: next.rooms ?? lists.rooms, people: next.people ?? lists.people };
-      renderLists();
-    },
-    render(list, active) {
-      joined = new Set(list.map(({ room }) => room));
-      renderLists();
-      const item = (conversation) => row(conversation, conversation === active, unread(conversation), select);
-      reconcile($('rooms'), list.filter(({ kind }) => kind === 'room').map(item));
-      reconcile($('dms'), list.filter(({ kind }) => kind === 'dm').map(item));
-    },
-    drawIdentity,
+  return (room) => {
+    showProblem('join', '');
+    join(room).catch((error) => showProblem('join', error.message));
   };
 }
 
@@ -86,59 +133,4 @@ function identity($, { id, username }) {
   $('me-avatar').replaceChildren(avatar(id, username));
   $('me-name').textContent = username;
   $('me-line').textContent = `you are user ${id}`;
-}
-
-function row(conversation, isActive, unread, select) {
-  return {
-    key: conversation.key,
-    version: `${isActive} ${unread} ${conversation.name} ${conversation.last?.id ?? ''}`,
-    build: () => el('li', {}, el('button', { type: 'button', class: 'conversation', onclick: () => select(conversation.key) })),
-    update(node) {
-      const button = node.firstElementChild;
-      button.classList.toggle('unread', unread > 0);
-      if (isActive) button.setAttribute('aria-current', 'true');
-      else button.removeAttribute('aria-current');
-      button.replaceChildren(...label(conversation), badge(unread));
-    },
-  };
-}
-
-function label({ kind, peer, name, last }) {
-  const title = bdi(name, { class: 'conversation-name' });
-  if (kind === 'room') return [el('span', { class: 'hash', 'aria-hidden': 'true' }, '#'), el('span', { class: 'conversation-text' }, title, lastLine(last))];
-  return [avatar(peer, name, 'tiny'), el('span', { class: 'conversation-text' }, title, lastLine(last))];
-}
-
-/** Who said what last, and when. */
-function lastLine(last) {
-  if (!last) return '';
-  const at = new Date(last.timestamp);
-  const today = startOfDay(at) === startOfDay(new Date());
-  return el('span', { class: 'last' }, el('span', { class: 'last-text' }, bdi(last.username), ': ', bdi(last.content.slice(0, 120))),
-    el('time', { datetime: last.timestamp }, today ? formatTime(at) : formatDay(at)));
-}
-
-function personRow({ id, username, online }, openDm) {
-  return {
-    key: String(id),
-    version: `${online} ${username}`,
-    build: () => el('li', {}, el('button', { type: 'button', class: 'conversation', onclick: () => openDm(id, username) },
-      el('span', { class: online ? 'presence online' : 'presence', 'aria-hidden': 'true' }),
-      bdi(username, { class: 'conversation-name' }), el('span', { class: 'user-id' }, online ? 'online' : 'away'))),
-  };
-}
-
-function roomRow({ name, memberCount }, join) {
-  return {
-    key: name,
-    version: String(memberCount),
-    build: () => el('li', {}, el('button', { type: 'button', class: 'conversation', title: 'Join this room', onclick: () => join(name) },
-      el('span', { class: 'hash', 'aria-hidden': 'true' }, '#'), bdi(name, { class: 'conversation-name' }),
-      el('span', { class: 'user-id' }, memberCount === 1 ? '1 member' : `${memberCount} members`))),
-  };
-}
-
-function badge(unread) {
-  if (unread === 0) return '';
-  return el('span', { class: 'badge' }, unread > 99 ? '99+' : String(unread), el('span', { class: 'unseen' }, ' unread'));
 }

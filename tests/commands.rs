@@ -239,3 +239,48 @@ async fn guest(server: &Running) -> (Client, i64) {
         Client::connect(server.address, &format!("/ws?token={token}"), user, "guest").await;
     (client, user)
 }
+
+#[tokio::test]
+async fn a_token_cannot_command_the_terminal_of_whoever_has_it_explained() {
+    let folder = folder();
+    let claims = json!({
+        "\u{1b}]0;title\u{7}\u{1b}[2J": "x", "a\nok       user 1 \"root\"": 1, "\u{9b}31m": "\u{9b}31m \u{202e}", "role": "\u{1b}[31m",
+    });
+    let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = json!({"alg": "HS256", "\u{1b}[5m": "\u{2028}"});
+    let token = format!("{}.{}.x", part(&header), part(&claims));
+    let checked = output(
+        chat_server(folder.path(), &["token", "--check", &token])
+            .env("JWT_SECRET", "a secret of the right length, 32 b"),
+    );
+    let report = text(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(1), "{report}");
+    assert!(report.contains("[2J = \"x\""), "{report}");
+    let is_plain = |c: char| c == '\n' || !c.is_control() && !"\u{202e}\u{2028}".contains(c);
+    assert!(report.chars().all(is_plain), "{report:?}");
+    assert!(
+        report.lines().all(|line| !line.starts_with("ok")),
+        "{report}"
+    );
+}
+
+#[test]
+fn what_nobody_can_read_is_an_error_and_no_panic() {
+    let folder = folder();
+    let full = || std::fs::File::create("/dev/full").map(Stdio::from);
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    for args in [
+        &["token", "--check", "x"][..],
+        &["token", "--user-id", "1"],
+        &["new-epoch"],
+    ] {
+        let mut command = chat_server(folder.path(), args);
+        let printed = output(command.stdout(full().unwrap()));
+        let said = text(&printed.stderr);
+        assert_eq!(printed.status.code(), Some(1), "{args:?} {said}");
+        let is_told = said.contains("standard output") || args == ["new-epoch"];
+        assert!(is_told && !said.contains("panicked"), "{args:?} {said}");
+    }
+}

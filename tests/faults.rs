@@ -23,8 +23,8 @@ use chat_server::{
     protocol::{CloseCode, Cursor, Listing, Message, RoomName, UserId, Username, Window},
     session::{Event, Timing},
     store::{
-        Account, Answer, Directory, Messages, NewAccount, NewMessage, Page, Receipt, Scope,
-        StoreError, StoredRoom, User,
+        Account, Answer, Directory, Messages, NewAccount, NewMessage, Page, Receipt, RoomOutcome,
+        Scope, StoreError, StoredRoom, User,
         sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
     },
 };
@@ -116,7 +116,11 @@ impl Directory for FaultyStore {
     fn room_exists(&self, room: RoomName) -> Answer<'_, Result<bool, StoreError>> {
         or_fail!(self, self.inner.room_exists(room))
     }
-    fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
+    fn create_room(
+        &self,
+        room: RoomName,
+        max_rooms: u64,
+    ) -> Answer<'_, Result<RoomOutcome, StoreError>> {
         or_fail!(self, self.inner.create_room(room, max_rooms))
     }
     fn rooms(

@@ -1,10 +1,9 @@
 //! A token explained to a person: header, claims, what is wrong and how to mend it.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use super::{LEEWAY_SECONDS, Refusal, Tokens, claims::span, decoded, header};
+use crate::protocol::is_unsafe_in_names;
 
 /// The report on `token` and whether a handshake would accept it at `now` (Unix seconds).
 ///
@@ -12,35 +11,49 @@ use super::{LEEWAY_SECONDS, Refusal, Tokens, claims::span, decoded, header};
 /// the eyes of somebody who already holds the token.
 pub fn explain(tokens: &Tokens, token: &str, now: i64) -> (String, Result<(), Refusal>) {
     let mut text = String::new();
+    let mut tell = |line: String| {
+        text.push_str(&printable(&line));
+        text.push('\n');
+    };
     if let Some(header) = header(token) {
-        let _ = writeln!(text, "header   {}", Value::Object(header));
+        tell(format!("header   {}", Value::Object(header)));
     }
     if let Some(claims) = token.split('.').nth(1).and_then(decoded) {
         for (claim, value) in &claims {
-            let _ = writeln!(
-                text,
-                "claim    {claim} = {value}{}",
-                moment(claim, value, now)
-            );
+            let moment = moment(claim, value, now);
+            tell(format!("claim    {claim} = {value}{moment}"));
         }
     }
     let verdict = tokens.verify(token, now, LEEWAY_SECONDS);
     match &verdict {
         Ok(identity) => {
-            let _ = writeln!(
-                text,
+            tell(format!(
                 "ok       user {} \"{}\", role {}, for another {}",
                 identity.user,
                 identity.username,
                 identity.role,
                 span(identity.expiry.0.saturating_sub(now)),
-            );
+            ));
         }
         Err(refusal) => {
-            let _ = writeln!(text, "refused  {refusal}\nfix      {}", refusal.fix);
+            tell(format!("refused  {refusal}"));
+            tell(format!("fix      {}", refusal.fix));
         }
     }
     (text, verdict.map(|_| ()))
+}
+
+/// The line with everything escaped that a terminal would obey or that would reorder it: a token says what its maker likes.
+fn printable(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        if is_unsafe_in_names(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 fn moment(claim: &str, value: &Value, now: i64) -> String {

@@ -2,7 +2,10 @@
 //!
 //! Passwords are hashed with argon2id at OWASP's parameters: 19 MiB and two passes each.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use argon2::{
     Argon2,
@@ -12,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    failure,
+    Rate, RateLimiter, failure,
     hashing::{HashError, Hashers, NotHashed},
 };
 use crate::{
@@ -31,6 +34,8 @@ pub struct AccountPolicy {
     pub signup: bool,
     /// Life of a token, in seconds.
     pub token_ttl_seconds: i64,
+    /// Accounts and guests made from one address.
+    pub signups: Rate,
     /// Passwords hashed at the same time.
     pub hashing_at_once: usize,
     /// Passwords that may wait to be hashed.
@@ -43,6 +48,7 @@ pub struct Accounts {
     store: Arc<dyn Store>,
     tokens: Arc<Tokens>,
     policy: AccountPolicy,
+    signups: RateLimiter<IpAddr>,
     hashers: Hashers,
 }
 
@@ -84,10 +90,12 @@ impl Accounts {
         policy: AccountPolicy,
     ) -> std::io::Result<Self> {
         let hashers = Hashers::start(policy.hashing_at_once, policy.hashing_in_line)?;
+        let signups = RateLimiter::new(policy.signups);
         Ok(Self {
             store,
             tokens,
             policy,
+            signups,
             hashers,
         })
     }
@@ -97,9 +105,10 @@ impl Accounts {
         self.policy.signup
     }
 
-    /// Makes an account with a password.
+    /// Makes an account with a password, for somebody at the address `from`.
     pub async fn register(
         &self,
+        from: IpAddr,
         username: &str,
         password: &str,
         now: i64,
@@ -107,6 +116,7 @@ impl Accounts {
         self.must_be_open()?;
         let username = checked_name(username)?;
         checked_password(password)?;
+        self.take_signup(from)?;
         // Asked before the costly hash; the insert decides.
         if self
             .store
@@ -155,11 +165,17 @@ impl Accounts {
         }
     }
 
-    /// Lets somebody in without a password, under a free name.
-    pub async fn guest(&self, username: Option<&str>, now: i64) -> Result<Grant, Reject> {
+    /// Lets somebody at the address `from` in without a password, under a free name.
+    pub async fn guest(
+        &self,
+        from: IpAddr,
+        username: Option<&str>,
+        now: i64,
+    ) -> Result<Grant, Reject> {
         self.must_be_open()?;
+        let username = username.map(checked_name).transpose()?;
+        self.take_signup(from)?;
         if let Some(username) = username {
-            let username = checked_name(username)?;
             let user = self.new_guest(username.clone()).await?;
             return self.grant(user.ok_or_else(|| name_taken(&username))?, now);
         }
@@ -173,6 +189,19 @@ impl Accounts {
             ErrorCode::Unavailable,
             "no free guest name was found: try again, or choose a name",
         ))
+    }
+
+    /// Rooms are limited by user, so users are limited by address. Programs on this machine make as many as they need.
+    fn take_signup(&self, from: IpAddr) -> Result<(), Reject> {
+        let from = from.to_canonical();
+        if from.is_loopback() {
+            return Ok(());
+        }
+        self.signups.take(network_of(from)).map_err(|wait_ms| {
+            tracing::warn!(%from, "an account was refused: too many from one address (--new-accounts-per-minute)");
+            let message = "too many new accounts from this address in a short time: wait, then try again";
+            Reject::rate_limited(message, wait_ms)
+        })
     }
 
     async fn new_guest(&self, username: Username) -> Result<Option<User>, Reject> {
@@ -256,6 +285,16 @@ const LINE_FULL_WAIT_MS: u64 = 2_000;
 const GUEST_NAME_TRIES: usize = 8;
 /// A hash at the parameters in use that no password is known for.
 const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LWlzLWhlcmU$0000000000000000000000000000000000000000000";
+
+/// What one subscriber has: an address of version 4, the first 64 bits of one of version 6 (RFC 6177).
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+    }
+}
 
 fn checked_name(name: &str) -> Result<Username, Reject> {
     Username::new(name).map_err(|fault| Reject::invalid("username", format!("username {fault}")))

@@ -1,13 +1,12 @@
-//! How often something may be done: a token bucket for each user, over all of the user's connections.
+//! How often something may be done: a token bucket for each key, such as a user over all of the user's connections.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Mutex, PoisonError},
 };
 
 use tokio::time::Instant;
-
-use crate::protocol::UserId;
 
 /// A steady rate and how far one may run ahead of it. A rate of 0 is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,11 +17,11 @@ pub struct Rate {
     pub burst: f64,
 }
 
-/// Counts for every user. What is refused does not count.
+/// Counts for every key. What is refused does not count.
 #[derive(Debug)]
-pub struct RateLimiter {
+pub struct RateLimiter<K> {
     rate: Rate,
-    buckets: Mutex<HashMap<UserId, Bucket>>,
+    buckets: Mutex<HashMap<K, Bucket>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +30,10 @@ struct Bucket {
     at: Instant,
 }
 
-/// Users between two clean-ups; a bucket has about 50 bytes.
+/// Keys between two clean-ups; a bucket has about 50 bytes.
 const BUCKETS_BEFORE_CLEANUP: usize = 10_000;
 
-impl RateLimiter {
+impl<K: Eq + Hash> RateLimiter<K> {
     /// Full buckets for everybody.
     pub fn new(rate: Rate) -> Self {
         Self {
@@ -43,8 +42,8 @@ impl RateLimiter {
         }
     }
 
-    /// Takes one from the user's bucket; when it is empty, the milliseconds until it no longer is.
-    pub fn take(&self, user: UserId) -> Result<(), u64> {
+    /// Takes one from the bucket of `key`; when it is empty, the milliseconds until it no longer is.
+    pub fn take(&self, key: K) -> Result<(), u64> {
         let Rate { per_second, burst } = self.rate;
         if per_second <= 0.0 {
             return Ok(());
@@ -57,7 +56,7 @@ impl RateLimiter {
         if buckets.len() >= BUCKETS_BEFORE_CLEANUP {
             buckets.retain(|_, bucket| refilled(bucket) < burst);
         }
-        let bucket = buckets.entry(user).or_insert(Bucket {
+        let bucket = buckets.entry(key).or_insert(Bucket {
             tokens: burst,
             at: now,
         });
@@ -77,6 +76,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::protocol::UserId;
 
     fn user(id: i64) -> UserId {
         UserId::new(id).unwrap()

@@ -7,7 +7,7 @@ use crate::{
     protocol::{
         Conversation, Cursor, ErrorCode, Listing, Person, Reject, RoomEntry, RoomName, UserId,
     },
-    store::{StoredRoom, User},
+    store::{RoomOutcome, StoredRoom, User},
 };
 
 /// Who makes rooms where they are not made on demand.
@@ -41,21 +41,20 @@ impl Chat {
         creator: &Identity,
         name: RoomName,
     ) -> Result<(RoomEntry, bool), Reject> {
-        let is_new = !self
-            .store
-            .room_exists(name.clone())
-            .await
-            .map_err(|error| self.failure(error))?;
-        if is_new {
+        let is_known = self.store.room_exists(name.clone()).await;
+        let mut is_new = false;
+        if !is_known.map_err(|error| self.failure(error))? {
             if !self.policy.open_rooms && creator.role != ADMIN {
                 let message = "this server makes no rooms on demand (--rooms listed): a token with role admin may make one";
                 return Err(Reject::new(ErrorCode::Forbidden, message).on("name"));
             }
             let made = self.make_room(creator.user, &name).await;
-            made.map_err(|reject| match reject.field {
+            let made = made.map_err(|reject| match reject.field {
                 Some(_) => reject.on("name"),
                 None => reject,
-            })?;
+            });
+            // Of several who make it at once, one did.
+            is_new = made? == RoomOutcome::Made;
         }
         let last = self.last_message(&name, Cursor::END).await?;
         let count = self.hub.member_counts([&name].into_iter());

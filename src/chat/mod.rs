@@ -46,6 +46,8 @@ pub struct Policy {
     pub sends: Rate,
     /// Rooms made by one user.
     pub new_rooms: Rate,
+    /// Names that one user's tokens bring.
+    pub renames: Rate,
     /// Most bytes of messages in one history.
     pub history_bytes: usize,
     /// Most missed messages that a resume replays.
@@ -63,8 +65,9 @@ pub struct Chat {
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     policy: Policy,
-    sends: RateLimiter,
-    new_rooms: RateLimiter,
+    sends: RateLimiter<UserId>,
+    new_rooms: RateLimiter<UserId>,
+    renames: RateLimiter<UserId>,
     names: Remembered<UserId, Username>,
     rooms: Remembered<RoomName, ()>,
     /// When a probe last succeeded; `None` after any failure of storage.
@@ -106,9 +109,10 @@ impl Chat {
         metrics: Arc<Metrics>,
         policy: Policy,
     ) -> Self {
-        let (sends, new_rooms) = (
+        let (sends, new_rooms, renames) = (
             RateLimiter::new(policy.sends),
             RateLimiter::new(policy.new_rooms),
+            RateLimiter::new(policy.renames),
         );
         let (names, rooms) = (Remembered::default(), Remembered::default());
         Self {
@@ -118,6 +122,7 @@ impl Chat {
             policy,
             sends,
             new_rooms,
+            renames,
             names,
             rooms,
             proved: Mutex::default(),
@@ -138,6 +143,14 @@ impl Chat {
             .map_err(|error| self.failure(error))?;
         let stored = match known {
             Some(known) if known.username == identity.username => known,
+            // Two tokens in use at once, one from before a rename, would write with every request.
+            Some(known) if self.renames.take(user).is_err() => {
+                tracing::debug!(%user, "a name was not taken over: too many in a short time");
+                return Ok(Identity {
+                    username: known.username,
+                    ..identity
+                });
+            }
             known => match (self.store.see_user(user, identity.username).await, known) {
                 (Ok(stored), _) => stored,
                 // Somebody who is known comes in also when the new name cannot be written now.

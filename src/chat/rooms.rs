@@ -5,7 +5,7 @@ use crate::{
     hub::Presence,
     protocol::{Cursor, ErrorCode, Message, Reject, Reply, RoomName, UserId, Window},
     seeded::{self, Bug},
-    store::Scope,
+    store::{RoomOutcome, Scope},
 };
 
 impl Chat {
@@ -96,7 +96,12 @@ impl Chat {
         Ok(())
     }
 
-    pub(super) async fn make_room(&self, user: UserId, room: &RoomName) -> Result<(), Reject> {
+    /// Makes the room unless it is there, and tells whether it was.
+    pub(super) async fn make_room(
+        &self,
+        user: UserId,
+        room: &RoomName,
+    ) -> Result<RoomOutcome, Reject> {
         self.new_rooms.take(user).map_err(|wait_ms| {
             Reject::rate_limited(
                 "too many new rooms in a short time: wait, then try again",
@@ -104,13 +109,10 @@ impl Chat {
             )
         })?;
         let most = self.policy.rooms_max;
-        if self
-            .store
-            .create_room(room.clone(), most)
-            .await
-            .map_err(|error| self.failure(error))?
-        {
-            return Ok(());
+        let made = self.store.create_room(room.clone(), most).await;
+        let made = made.map_err(|error| self.failure(error))?;
+        if made != RoomOutcome::Full {
+            return Ok(made);
         }
         tracing::warn!(most, "a room was refused: --max-rooms is reached");
         let message = format!(

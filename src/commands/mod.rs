@@ -6,6 +6,8 @@ mod seeded;
 mod serve;
 mod token;
 
+use std::io::{self, Write as _};
+
 use clap::{Parser, Subcommand};
 
 use crate::config::{ServeArgs, StartupError, StorageArgs};
@@ -57,4 +59,16 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
         None => serve::run(cli.serve, surroundings).await,
     }
+}
+
+/// Prints the answer of a command, which nobody may be there to read.
+fn print(text: &str) -> Result<(), StartupError> {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes());
+    printed
+        .and_then(|()| stdout.flush())
+        .map_err(|source| StartupError::System {
+            what: "the answer cannot be written to standard output",
+            source,
+        })
 }

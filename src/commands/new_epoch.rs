@@ -1,5 +1,6 @@
 //! `chat-server new-epoch`: for a file that was copied back by hand.
 
+use super::print;
 use crate::{
     config::{StartupError, StorageArgs},
     store::sqlite::new_epoch,
@@ -7,11 +8,11 @@ use crate::{
 
 pub(super) fn run(storage: &StorageArgs) -> Result<u8, StartupError> {
     let done = new_epoch(&storage.database()?)?;
-    println!(
-        "{}: epoch {} is now {}; clients that come with an old cursor are told to load their histories anew",
+    print(&format!(
+        "{}: epoch {} is now {}; clients that come with an old cursor are told to load their histories anew\n",
         done.database.display(),
         done.before,
         done.after
-    );
+    ))?;
     Ok(0)
 }

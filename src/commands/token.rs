@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use clap::Args;
 use jiff::{Span, SpanRelativeTo, Unit};
 
-use super::Surroundings;
+use super::{Surroundings, print};
 use crate::{
     auth::{TOKEN_MAX_BYTES, Tokens, explain},
     config::{StartupError, StorageArgs},
@@ -46,7 +46,7 @@ pub(super) fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<u8, St
         let token = read.as_ref().unwrap_or(token).trim();
         let (report, verdict) =
             explain(&tokens, token.strip_prefix("Bearer ").unwrap_or(token), now);
-        print!("{report}");
+        print(&report)?;
         return Ok(u8::from(verdict.is_err()));
     }
     let user = args.user_id.and_then(UserId::new);
@@ -59,10 +59,8 @@ pub(super) fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<u8, St
         None => Username::cleaned("", user),
     };
     let token = tokens.sign(user, &username, &args.role, now, args.ttl);
-    println!(
-        "{}",
-        token.map_err(|error| StartupError::Usage(error.to_string()))?
-    );
+    let token = token.map_err(|error| StartupError::Usage(error.to_string()))?;
+    print(&format!("{token}\n"))?;
     Ok(0)
 }
 

@@ -35,6 +35,9 @@ pub struct Limits {
     /// Rooms made by one user in a minute, with bursts of 500: what one connection can hold, all new
     #[arg(long, default_value_t = 60, value_name = "N", hide_short_help = true, value_parser = count(1, 1_000_000))]
     pub new_rooms_per_minute: u32,
+    /// Accounts and guests made from one address in a minute, with bursts of 100; this machine's own are not counted
+    #[arg(long, default_value_t = 30, value_name = "N", hide_short_help = true, value_parser = count(1, 1_000_000))]
+    pub new_accounts_per_minute: u32,
     /// Rooms that one connection can join
     #[arg(long, default_value_t = 500, value_name = "N", hide_short_help = true, value_parser = count(1, 100_000))]
     pub rooms_per_connection: u32,
@@ -114,6 +117,12 @@ pub struct Limits {
 
 /// Bursts are this many seconds of `--rate-limit`.
 pub const RATE_BURST_SECONDS: u32 = 4;
+/// Names that one user's tokens may bring in a minute, and at once: a person is renamed once a year, and each costs a commit.
+pub const RENAMES_PER_MINUTE: u32 = 6;
+/// See [`RENAMES_PER_MINUTE`].
+pub const RENAMES_BURST: u32 = 10;
+/// Accounts and guests that one address may make at once: a class behind one router.
+pub const NEW_ACCOUNTS_BURST: u32 = 100;
 /// New rooms that one user may make at once.
 pub const NEW_ROOMS_BURST: u32 = 500;
 /// Messages in a history when the request names no limit.

@@ -145,7 +145,6 @@ async fn cross_origin(State(app): State<Arc<App>>, request: Request, next: Next)
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(origin) = origin {
         for (name, value) in [
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
@@ -180,5 +179,12 @@ async fn security_headers(mut response: Response) -> Response {
         "cross-origin-opener-policy",
         HeaderValue::from_static("same-origin"),
     );
+    // Files say themselves how they are kept and who may load them.
+    headers
+        .entry("cross-origin-resource-policy")
+        .or_insert(HeaderValue::from_static("same-origin"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -1,12 +1,13 @@
-//! Who may see how the server is doing: whoever is on its own machine, and admins.
+//! Who may see how the server is doing: whoever is on its own machine, and admins. Behind a proxy (`--public-url`) all
+//! requests come from this machine, so there it is admins alone.
 
 use axum::{http::HeaderMap, response::Response};
 
 use super::{App, Peer, error, token};
 use crate::protocol::{ErrorCode, Reject};
 
-/// Lets this machine in, and tokens with role admin; what came through a proxy, or through a name that only leads here,
-/// does not count as this machine. `what` is what is asked for, in the plural.
+/// Lets this machine in, and tokens with role admin; what a proxy passed on, or what came through a name that only leads
+/// here, does not count as this machine. `what` is what is asked for, in the plural.
 pub(super) async fn admit(
     app: &App,
     peer: &Peer,

@@ -32,10 +32,7 @@ impl OriginRule {
             .to_str()
             .unwrap_or("(not ASCII)")
             .to_ascii_lowercase();
-        let host = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .and_then(host_of);
+        let host = host(headers);
         if origins.next().is_none() && self.allows(&origin, host.as_deref()) {
             return Ok(());
         }
@@ -46,16 +43,13 @@ impl OriginRule {
         Err(Reject::new(ErrorCode::Forbidden, message))
     }
 
-    /// Whether `Host` names this machine as only this machine would: not by a public name.
+    /// Whether somebody on this machine asks, of a request that came over loopback: `Host` names this machine as only
+    /// this machine would, and no proxy passed it on. One that tells nothing of itself is known by `--public-url`.
     pub(super) fn is_local(&self, headers: &HeaderMap) -> bool {
-        let host = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .and_then(host_of);
-        host.is_some_and(|name| {
-            let address = name.parse::<IpAddr>().ok();
-            address.is_some() || is_loopback(&name, None) || self.own_names.contains(&name)
-        })
+        let is_passed_on = PROXY_HEADERS.iter().any(|&name| headers.contains_key(name));
+        let is_own =
+            |name: String| is_loopback(&name, name.parse().ok()) || self.own_names.contains(&name);
+        self.public_host.is_none() && !is_passed_on && host(headers).is_some_and(is_own)
     }
 
     fn allows(&self, origin: &str, host: Option<&str>) -> bool {
@@ -75,6 +69,23 @@ impl OriginRule {
             || self.public_host.as_ref() == Some(&name)
             || is_this_machine && host == Some(&name)
     }
+}
+
+/// What proxies add to a request (RFC 7239; RFC 9110 section 7.6.3; and the older customs).
+const PROXY_HEADERS: [&str; 6] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+/// The host that the request is for; none when it names two (RFC 9112 section 3.2).
+fn host(headers: &HeaderMap) -> Option<String> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next()?.to_str().ok().and_then(host_of);
+    host.filter(|_| hosts.next().is_none())
 }
 
 /// `localhost` and everything under it never leaves the machine (RFC 6761 section 6.3).

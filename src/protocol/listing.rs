@@ -70,7 +70,7 @@ impl Query {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
-        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = integer_of(text).filter(|number| range.contains(number));
         number.map(Some).ok_or_else(|| out_of_range(name, &range))
     }
 
@@ -83,6 +83,11 @@ impl Query {
     }
 }
 
+/// As JSON writes it: `+5` is none.
+fn integer_of(text: &str) -> Option<i64> {
+    (!text.starts_with('+')).then(|| text.parse().ok())?
+}
+
 impl RoomName {
     /// The room that a path names.
     pub fn of_path(text: &str) -> Result<Self, Reject> {
@@ -93,7 +98,7 @@ impl RoomName {
 impl UserId {
     /// The user that a path names.
     pub fn of_path(text: &str) -> Result<Self, Reject> {
-        let id = text.parse().ok().and_then(Self::new);
+        let id = integer_of(text).and_then(Self::new);
         id.ok_or_else(|| out_of_range("user", &(1..=MAX_ID)))
     }
 }

@@ -98,7 +98,7 @@ fn name_fault(name: &str) -> Option<String> {
 
 /// Control characters, line and paragraph separators, and the bidi controls of Unicode Annex 9, with which a name could
 /// reorder the text around it.
-fn is_unsafe_in_names(c: char) -> bool {
+pub(crate) fn is_unsafe_in_names(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }

@@ -11,8 +11,9 @@ use crate::{
         accounts::{AccountPolicy, Accounts},
     },
     config::{
-        Config, FEED_BATCHES, HISTORY_DEFAULT, NEW_ROOMS_BURST, RATE_BURST_SECONDS, READ_RETRY,
-        Rooms, SLOWEST_READER_BYTES_PER_SECOND,
+        Config, FEED_BATCHES, HISTORY_DEFAULT, NEW_ACCOUNTS_BURST, NEW_ROOMS_BURST,
+        RATE_BURST_SECONDS, READ_RETRY, RENAMES_BURST, RENAMES_PER_MINUTE, Rooms,
+        SLOWEST_READER_BYTES_PER_SECOND,
     },
     http::{App, OriginRule, SocketLimits},
     hub::Hub,
@@ -125,14 +126,19 @@ fn policy(config: &Config) -> Policy {
             per_second,
             burst: per_second * f64::from(RATE_BURST_SECONDS),
         },
-        new_rooms: Rate {
-            per_second: f64::from(limits.new_rooms_per_minute) / 60.0,
-            burst: f64::from(NEW_ROOMS_BURST),
-        },
+        new_rooms: per_minute(limits.new_rooms_per_minute, NEW_ROOMS_BURST),
+        renames: per_minute(RENAMES_PER_MINUTE, RENAMES_BURST),
         history_bytes: limits.history_bytes as usize,
         resume_max: limits.resume_max,
         page_bytes: limits.outbox_bytes as usize / 8,
         limits: limits_in_force(config),
+    }
+}
+
+fn per_minute(rate: u32, burst: u32) -> Rate {
+    Rate {
+        per_second: f64::from(rate) / 60.0,
+        burst: f64::from(burst),
     }
 }
 
@@ -172,6 +178,7 @@ fn account_policy(config: &Config) -> AccountPolicy {
     AccountPolicy {
         signup: config.signup,
         token_ttl_seconds: i64::from(config.limits.token_days) * 86_400,
+        signups: per_minute(config.limits.new_accounts_per_minute, NEW_ACCOUNTS_BURST),
         hashing_at_once: config.limits.hashing_at_once as usize,
         hashing_in_line: config.limits.hashing_in_line as usize,
     }

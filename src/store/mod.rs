@@ -62,6 +62,17 @@ pub trait Messages: Send + Sync {
     fn epoch(&self) -> &str;
 }
 
+/// What came of a room that was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomOutcome {
+    /// It is there now.
+    Made,
+    /// It was there before.
+    Known,
+    /// There are as many as there may be.
+    Full,
+}
+
 /// Who and what there is besides messages.
 pub trait Directory: Send + Sync {
     /// The user with this id, if one was ever seen.
@@ -73,8 +84,12 @@ pub trait Directory: Send + Sync {
     /// Whether the room exists.
     fn room_exists(&self, room: RoomName) -> Answer<'_, Result<bool, StoreError>>;
 
-    /// Makes the room unless it exists; `Ok(false)` when there are `max_rooms` already and it is none of them.
-    fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>>;
+    /// Makes the room unless it exists, or there are `max_rooms` already.
+    fn create_room(
+        &self,
+        room: RoomName,
+        max_rooms: u64,
+    ) -> Answer<'_, Result<RoomOutcome, StoreError>>;
 
     /// Rooms whose names come after `after` (all, without it), by name, each with its newest message; it ends before the
     /// encoded messages exceed `max_bytes`, but not before the first.

@@ -12,7 +12,7 @@ test('a room shows its last message live, and a room of somebody else is one cli
   await ann.page.locator('#join-name').press('Enter');
   await ann.page.locator('#talk-name', { hasText: '#attic' }).waitFor();
   await ann.write('Dust everywhere');
-  await ann.page.locator('#rooms .last-text', { hasText: 'ann-of-lists: Dust everywhere' }).waitFor();
+  await ann.page.locator('#rooms .last-text', { hasText: 'You: Dust everywhere' }).waitFor();
 
   const bob = await (await Person.arrive(browser, server)).asGuest();
   await bob.page.locator('#more-rooms .conversation', { hasText: 'attic' }).click();
@@ -39,7 +39,7 @@ test('people are listed with who is online, a click writes to them, and a DM wai
   await back.page.getByRole('button', { name: 'Use this token' }).click();
   await back.connected();
   await back.page.locator('#people-list .conversation', { hasText: 'bob-who-stays' }).filter({ hasText: 'online' }).waitFor();
-  await back.page.locator('#dms .conversation.unread .last-text', { hasText: 'bob-who-stays: Read this' }).waitFor();
+  await back.page.locator('#dms .conversation.unread .last-text', { hasText: 'Read this' }).waitFor();
   await back.page.locator('#dms .conversation').click();
   await back.sees('Read this when you are back');
   assert.deepEqual(await back.contents(), ['Read this when you are back']);

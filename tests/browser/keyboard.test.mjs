@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Person, Server, stage } from './harness.mjs';
 
-const STOPS_MAX = 200; // sixty messages have two each
+const STOPS_MAX = 40; // to anything on the page, however many messages there are
 
 const { browser, server } = await stage(Server.start('--rate-limit', '0'));
 
@@ -109,20 +109,42 @@ test('in as a guest, a room, messages old and new, a DM, and out, by keys alone'
   await person.message('old 60').waitFor();
   await keys.isOn('#composer-text');
 
-  // Earlier messages come by themselves as the focus goes up.
-  await keys.to('#scroller', 'Shift+Tab');
+  // The list is one stop, and the composer the next. Earlier messages come by themselves as the focus goes up.
+  const onMessage = (text) => keys.isOn(`#messages .message[aria-label$=": ${text}"]`);
+  await keys.press('Shift+Tab');
+  await onMessage('old 60');
+  await keys.press('Tab');
+  await keys.isOn('#composer-text');
+  await keys.press('Shift+Tab');
+  await keys.press('ArrowUp');
+  await onMessage('old 59');
+  await keys.press('ArrowDown');
+  await onMessage('old 60');
+  await keys.press('Home');
+  await onMessage('old 11');
   await person.message('old 1').waitFor({ state: 'attached' });
   await page.locator('#earlier').waitFor({ state: 'hidden' });
-  await keys.isOn('#scroller');
+  await onMessage('old 11');
+  await keys.press('ArrowUp');
+  await onMessage('old 10');
   await keys.press('Home');
+  await onMessage('old 1');
   await page.waitForFunction(() => document.querySelector('#scroller').scrollTop === 0);
   await page.locator('#jump').waitFor();
-  await keys.to('#jump', 'Shift+Tab'); // the other way round the page: every message has stops of its own
+  await keys.press('Tab');
+  await keys.isOn('#jump');
   await keys.press('Enter');
   await keys.isOn('#composer-text');
 
-  // To whoever wrote, by their name.
-  await keys.to('#messages button.name', 'Shift+Tab');
+  // To whoever wrote, by their name; what there is to a message comes with Right, and goes with Left.
+  await keys.to('#messages .message', 'Shift+Tab');
+  await keys.press('End');
+  await onMessage('old 60');
+  await keys.press('ArrowRight');
+  await keys.isOn('#messages button.name');
+  await keys.press('ArrowLeft');
+  await onMessage('old 60');
+  await keys.press('ArrowRight');
   await keys.press('Enter');
   await page.locator('#talk-line', { hasText: 'Direct' }).waitFor();
   await keys.isOn('#composer-text');
@@ -139,6 +161,34 @@ test('in as a guest, a room, messages old and new, a DM, and out, by keys alone'
   await keys.press('Enter');
   await page.locator('#signin').waitFor();
   await keys.isOn('#guest-name');
+  await person.leave();
+  await bob.leave();
+});
+
+test('what is redrawn keeps the focus: a message that is stored while one stands on what there is to it', async (t) => {
+  const own = await Server.start();
+  t.after(() => own.stop());
+  const person = await (await Person.arrive(browser, own)).asGuest();
+  const bob = await (await Person.arrive(browser, own)).asGuest('Bob');
+  const keys = new Keys(person);
+  const { page } = person;
+  await bob.write('the first word');
+  await person.sees('the first word');
+  await own.kill();
+  await page.locator('#pill[data-state=reconnecting]').waitFor();
+  await keys.isOn('#composer-text');
+  await keys.type('written in the dark');
+  await keys.press('Enter');
+  await page.locator('.outgoing.waiting').waitFor();
+  await keys.to('#messages .message', 'Shift+Tab');
+  await keys.isOn('#messages .outgoing[aria-label^="You, waiting for the connection"]');
+  await keys.press('ArrowRight');
+  assert.equal(keys.last.name, 'Discard');
+  await own.run();
+  await person.stored('written in the dark');
+  await keys.isOn('#messages .message:not(.outgoing)[aria-label$="written in the dark"], #messages .message:not(.outgoing) button');
+  await keys.press('Escape');
+  await keys.isOn('#messages .message[aria-label$="written in the dark"]');
   await person.leave();
   await bob.leave();
 });
@@ -199,7 +249,7 @@ test('two guests: opened, from one to the other, closed, and the way round the p
   // Once round the whole page: past the last stop it begins again.
   const round = new Set();
   let lost = 0;
-  for (let stops = 0; stops < STOPS_MAX && lost < 2; stops += 1) {
+  for (let stops = 0; stops < 2 * STOPS_MAX && lost < 2; stops += 1) {
     const focus = await keys.press('Tab');
     if (focus.lost) lost += 1;
     else round.add(focus.id);

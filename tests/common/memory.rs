@@ -19,7 +19,8 @@ use chat_server::{
     },
     store::{
         Account, Answer, AppendError, CommitFeed, Committed, Directory, FeedSender, Inbox,
-        Messages, NewAccount, NewMessage, Page, Receipt, Scope, StoreError, StoredRoom, User, feed,
+        Messages, NewAccount, NewMessage, Page, Receipt, RoomOutcome, Scope, StoreError,
+        StoredRoom, User, feed,
     },
 };
 use tokio::{
@@ -287,7 +288,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 enum Job {
     Append(NewMessage, oneshot::Sender<Result<Ack, AppendError>>),
     SeeUser(UserId, Username, Reply<User>),
-    CreateRoom(RoomName, u64, Reply<bool>),
+    CreateRoom(RoomName, u64, Reply<RoomOutcome>),
     CreateAccount(NewAccount, Reply<Option<User>>),
     Probe(Reply<()>),
     Stop,
@@ -394,7 +395,7 @@ enum Outcome {
     Stored(Ack),
     Known(Result<Ack, AppendError>),
     User(Result<User, StoreError>),
-    Room(bool),
+    Room(RoomOutcome),
     Account(Option<User>),
     Nothing,
 }
@@ -427,8 +428,8 @@ fn answers(batch: Vec<Job>, outcomes: Vec<Outcome>) -> Answers {
             (Job::Append(_, reply), Outcome::Stored(ack)) => answers.push(one(reply, Ok(ack))),
             (Job::Append(_, reply), Outcome::Known(known)) => answers.push(one(reply, known)),
             (Job::SeeUser(_, _, reply), Outcome::User(user)) => answers.push(one(reply, user)),
-            (Job::CreateRoom(_, _, reply), Outcome::Room(is_there)) => {
-                answers.push(one(reply, Ok(is_there)));
+            (Job::CreateRoom(_, _, reply), Outcome::Room(made)) => {
+                answers.push(one(reply, Ok(made)));
             }
             (Job::CreateAccount(_, reply), Outcome::Account(user)) => {
                 answers.push(one(reply, Ok(user)));
@@ -447,10 +448,16 @@ impl State {
             Job::Append(message, _) => self.append(message, now),
             Job::SeeUser(id, username, _) => Outcome::User(Ok(self.see(*id, username))),
             Job::CreateRoom(room, most, _) => {
-                if (self.rooms.len() as u64) < *most {
+                let is_known = self.rooms.contains(room.as_str());
+                let outcome = match (is_known, (self.rooms.len() as u64) < *most) {
+                    (true, _) => RoomOutcome::Known,
+                    (false, true) => RoomOutcome::Made,
+                    (false, false) => RoomOutcome::Full,
+                };
+                if outcome == RoomOutcome::Made {
                     self.rooms.insert(room.as_str().into());
                 }
-                Outcome::Room(self.rooms.contains(room.as_str()))
+                Outcome::Room(outcome)
             }
             Job::CreateAccount(account, _) => Outcome::Account(self.create_account(account)),
             Job::Probe(_) | Job::Stop => Outcome::Nothing,
@@ -684,7 +691,11 @@ impl Directory for MemoryStore {
         Box::pin(self.look(move |state| state.rooms.contains(room.as_str())))
     }
 
-    fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
+    fn create_room(
+        &self,
+        room: RoomName,
+        max_rooms: u64,
+    ) -> Answer<'_, Result<RoomOutcome, StoreError>> {
         Box::pin(self.ask(move |reply| Job::CreateRoom(room, max_rooms, reply)))
     }
 

@@ -217,6 +217,7 @@ fn policy(sizes: Sizes) -> Policy {
         rooms_per_connection: 10,
         sends: none,
         new_rooms: none,
+        renames: none,
         history_bytes: sizes.history_bytes,
         resume_max: sizes.resume_max,
         page_bytes: sizes.page_bytes,

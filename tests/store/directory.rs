@@ -68,17 +68,14 @@ pub async fn account_names_are_unique(log: Log) {
 pub async fn rooms_are_made_once_and_up_to_a_limit(log: Log) {
     assert!(log.store.room_exists(general()).await.unwrap());
     assert!(!log.store.room_exists(room("new")).await.unwrap());
-    assert!(log.store.create_room(room("new"), 2).await.unwrap());
-    assert!(
-        log.store.create_room(room("new"), 2).await.unwrap(),
-        "it is there, so it may be used"
-    );
-    assert!(
-        !log.store
-            .create_room(room("one too many"), 2)
-            .await
-            .unwrap()
-    );
+    for (name, came_of_it) in [
+        ("new", RoomOutcome::Made),
+        ("new", RoomOutcome::Known),
+        ("one too many", RoomOutcome::Full),
+    ] {
+        let made = log.store.create_room(room(name), 2).await;
+        assert_eq!(made.unwrap(), came_of_it, "{name}");
+    }
     assert!(!log.store.room_exists(room("one too many")).await.unwrap());
     assert!(log.store.room_exists(room("new")).await.unwrap());
 }

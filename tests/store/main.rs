@@ -20,8 +20,8 @@ use chat_server::{
         Ack, Content, Cursor, Message, MessageId, Nonce, Place, RoomName, UserId, Username, Window,
     },
     store::{
-        AppendError, CommitFeed, Committed, Inbox, NewAccount, NewMessage, Origin, Receipt, Scope,
-        Store,
+        AppendError, CommitFeed, Committed, Inbox, NewAccount, NewMessage, Origin, Receipt,
+        RoomOutcome, Scope, Store,
         sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
     },
 };

@@ -1,5 +1,17 @@
 //! The built-in accounts of standalone mode, over HTTP.
 
+use std::{sync::Arc, time::Duration};
+
+use chat_server::{
+    auth::Tokens,
+    chat::{
+        Rate,
+        accounts::{AccountPolicy, Accounts},
+    },
+    clock::Clock,
+    protocol::ErrorCode,
+    store::sqlite::{Counters, Mode, Options, SqliteStore},
+};
 use serde_json::{Value, json};
 
 use crate::common::{Client, TestServer, http};
@@ -410,4 +422,56 @@ async fn a_message_can_be_sent_over_http() {
     )
     .await;
     assert_eq!((stranger.status, &*stranger.code()), (401, "unauthorized"));
+}
+
+#[tokio::test]
+async fn one_address_makes_only_so_many_accounts_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        path: folder.path().join("chat.db"),
+        mode: Mode::Standalone,
+        switch_mode: false,
+        write_queue: 1024,
+        batch_max: 256,
+        feed_batches: 1024,
+        readers: 1,
+        patience: Duration::from_secs(5),
+        clock: Clock::default(),
+    };
+    let (store, _feed, _writer) = SqliteStore::open(&options, Counters::default()).unwrap();
+    let policy = AccountPolicy {
+        signup: true,
+        token_ttl_seconds: 60,
+        signups: Rate {
+            per_second: 1.0 / 60.0,
+            burst: 3.0,
+        },
+        hashing_at_once: 1,
+        hashing_in_line: 1,
+    };
+    let tokens = Arc::new(Tokens::new(
+        b"a secret of the right length, 32 b",
+        "the secret",
+    ));
+    let accounts = Accounts::new(Arc::new(store), tokens, policy).unwrap();
+    let guest = async |from: &str| accounts.guest(from.parse().unwrap(), None, 0).await;
+    for _ in 0..3 {
+        guest("192.0.2.1").await.unwrap();
+        guest("2001:db8::1").await.unwrap();
+    }
+    for from in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::2"] {
+        let refused = guest(from).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::RateLimited, "{from}");
+        assert!(refused.retry_after_ms.unwrap() > 1000);
+    }
+    let from = "192.0.2.1".parse().unwrap();
+    let registered = accounts.register(from, "ann", "a long password", 0).await;
+    assert_eq!(registered.unwrap_err().code, ErrorCode::RateLimited);
+    for from in ["192.0.2.2", "2001:db8:0:1::1"] {
+        guest(from).await.unwrap();
+    }
+    for _ in 0..10 {
+        guest("127.0.0.1").await.unwrap();
+        guest("::1").await.unwrap();
+    }
 }

@@ -151,6 +151,20 @@ async fn a_room_is_made_once_and_is_the_one_that_can_be_joined() {
 }
 
 #[tokio::test]
+async fn of_eight_who_make_a_room_at_once_one_has_made_it() {
+    let server = TestServer::start().await;
+    let reader = Reader::of(&server, 1, "ann");
+    for round in 0..5 {
+        let body = json!({"name": format!("new {round}")}).to_string();
+        let asked = std::iter::repeat_with(|| reader.ask("POST", "/rooms", &body)).take(8);
+        let answers = futures_util::future::join_all(asked).await;
+        let made = answers.iter().filter(|answer| answer.status == 201);
+        assert_eq!(made.count(), 1);
+        assert!(answers.iter().all(|answer| answer.status < 202));
+    }
+}
+
+#[tokio::test]
 async fn where_rooms_are_listed_only_an_admin_makes_one() {
     let server = TestServer::with(|config| config.rooms = chat_server::config::Rooms::Listed).await;
     let reader = Reader::of(&server, 1, "ann");

@@ -154,6 +154,54 @@ async fn stats_and_metrics_are_for_this_machine_and_for_admins() {
 }
 
 #[tokio::test]
+async fn what_a_proxy_on_this_machine_passes_on_does_not_come_from_this_machine() {
+    let plain = TestServer::start().await;
+    let public = TestServer::with(|config| {
+        config.public_host = Some("chat.example.org".into());
+    })
+    .await;
+    for (server, headers, expected) in [
+        (&plain, "host: localhost", 200),
+        (&plain, "host: [::1]:9001", 200),
+        (&plain, "host: 203.0.113.5", 401),
+        (&plain, "host: localhost\r\nhost: localhost", 401),
+        (
+            &plain,
+            "host: localhost\r\nx-forwarded-for: 203.0.113.5",
+            401,
+        ),
+        (&plain, "host: localhost\r\nforwarded: for=203.0.113.5", 401),
+        (&plain, "host: localhost\r\nx-real-ip: 127.0.0.1", 401),
+        (&plain, "host: localhost\r\nvia: 1.1 proxy", 401),
+        // A proxy that puts its own name into Host and adds nothing cannot be told from somebody here.
+        (&public, "host: localhost", 401),
+        (&public, "host: chat.example.org", 401),
+    ] {
+        for path in ["/api/v1/stats", "/metrics"] {
+            let request = format!("GET {path} HTTP/1.1\r\n{headers}\r\nconnection: close\r\n\r\n");
+            let answer = http::raw(server.address, request.as_bytes()).await;
+            assert_eq!(answer.status, expected, "{path} {headers}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            let policy = answer.header("cross-origin-resource-policy");
+            assert_eq!(policy, Some("same-origin"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_tokens_in_turn_that_name_one_user_differently_do_not_write_with_every_request() {
+    let server = TestServer::start().await;
+    let (before, after) = (server.token(2, "ann"), server.token(2, "anne"));
+    for _ in 0..50 {
+        for token in [&before, &after] {
+            assert_eq!(http::me(server.address, token).await.status, 200);
+        }
+    }
+    let commits = stats(&server).await["commits"]["count"].as_u64().unwrap();
+    assert!(commits < 25, "{commits}");
+}
+
+#[tokio::test]
 async fn metrics_are_prometheus_text_unless_open_metrics_is_asked_for() {
     let server = TestServer::start().await;
     let mut ann = server.client("ann").await;

@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
 
-use super::{Answer, App, error, finish, text, token};
+use super::{Answer, App, Peer, error, finish, text, token};
 use crate::{
     chat::accounts::{Accounts, Grant, PublicUser},
     protocol::{Credentials, ErrorCode, Reject},
 };
 
 /// `POST /api/v1/auth/register`.
-pub(in crate::http) async fn register(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(in crate::http) async fn register(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
     let work = async {
         let accounts = accounts(&app)?;
         let Credentials { username, password } = Credentials::parse(&text(&app, request).await?)?;
@@ -28,7 +32,7 @@ pub(in crate::http) async fn register(State(app): State<Arc<App>>, request: Requ
         granted(
             StatusCode::CREATED,
             accounts
-                .register(&username, &password, app.clock.seconds())
+                .register(peer.address.ip(), &username, &password, app.clock.seconds())
                 .await,
         )
     };
@@ -52,7 +56,11 @@ pub(in crate::http) async fn login(State(app): State<Arc<App>>, request: Request
 }
 
 /// `POST /api/v1/auth/guest`, also without a body.
-pub(in crate::http) async fn guest(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(in crate::http) async fn guest(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
     let work = async {
         let accounts = accounts(&app)?;
         let body = text(&app, request).await?;
@@ -64,7 +72,7 @@ pub(in crate::http) async fn guest(State(app): State<Arc<App>>, request: Request
         granted(
             StatusCode::CREATED,
             accounts
-                .guest(username.as_deref(), app.clock.seconds())
+                .guest(peer.address.ip(), username.as_deref(), app.clock.seconds())
                 .await,
         )
     };

@@ -16,7 +16,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{App, error, token};
+use super::{App, Peer, error, token};
 use crate::protocol::{ErrorCode, Query, Reject};
 
 type Answer = Result<Response, Reject>;

@@ -42,7 +42,8 @@ fn info(frame_bytes: usize) -> Value {
         "The HTTP API beside the WebSocket, which is described at `/asyncapi.json`. Bodies are JSON of at most {frame_bytes} \
          bytes; unknown fields and parameters are ignored. Every refusal is `{{\"error\":{{\"code\",\"message\",\"field\"?}}}}`: \
          a program decides on `code`.\n\n\
-         A path that does not exist answers 404 and a method that a path does not take 405, both with `invalid_field`. \
+         Below `/api/v1`, a path that does not exist answers 404 and a method that a path does not take 405, both with \
+         `invalid_field`. \
          Beyond `--max-connections`, every request is answered with an empty 503."
     );
     json!({

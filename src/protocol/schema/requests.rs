@@ -295,6 +295,8 @@ mod tests {
                 "x\0",
                 "é",
                 "general",
+                "\u{FEFF}",
+                "\u{85}",
             ]
             .map(Value::from),
         );

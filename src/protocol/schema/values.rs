@@ -11,8 +11,8 @@ use super::super::value::{
 
 /// What a name is refused for, as ECMA-262 writes it; a test compares it with what is refused, character by character.
 const NAME_PATTERN: &str = r"^(?!\s)(?![\s\S]*\s$)[^\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069\uFEFF]+$";
-/// Not blank, and no NUL.
-const CONTENT_PATTERN: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
+/// Not blank, and no NUL. What is blank is Unicode's White_Space, which differs from ECMA-262's by two characters.
+const CONTENT_PATTERN: &str = r"^[^\u0000]*([^\s\u0000\u0085]|\uFEFF)[^\u0000]*$";
 const TIME_PATTERN: &str = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$";
 
 macro_rules! schema {

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::Reply;
 use crate::{
     protocol::{Ack, Message, RoomName, UserId, Username},
-    store::{AppendError, NewAccount, NewMessage, StoreError, User},
+    store::{AppendError, NewAccount, NewMessage, RoomOutcome, StoreError, User},
 };
 
 /// Everything that can be asked of the writer.
@@ -23,7 +23,7 @@ pub(super) enum Job {
     CreateRoom {
         room: RoomName,
         max_rooms: u64,
-        reply: Reply<bool>,
+        reply: Reply<RoomOutcome>,
     },
     CreateAccount {
         account: NewAccount,
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
     Duplicate(Ack),
     Refused(AppendError),
     User(User),
-    Room(bool),
+    Room(RoomOutcome),
     Account(Option<User>),
     Probed,
 }

@@ -27,7 +27,7 @@ pub use refusal::{Mode, OpenError};
 
 use super::{
     Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page,
-    Receipt, Scope, StoreError, StoredRoom, User, feed,
+    Receipt, RoomOutcome, Scope, StoreError, StoredRoom, User, feed,
 };
 use crate::{
     clock::Clock,
@@ -243,7 +243,11 @@ impl Directory for SqliteStore {
         )
     }
 
-    fn create_room(&self, room: RoomName, max_rooms: u64) -> Answer<'_, Result<bool, StoreError>> {
+    fn create_room(
+        &self,
+        room: RoomName,
+        max_rooms: u64,
+    ) -> Answer<'_, Result<RoomOutcome, StoreError>> {
         Box::pin(self.ask(move |reply| Job::CreateRoom {
             room,
             max_rooms,

@@ -8,7 +8,7 @@ use super::job::{Job, Outcome};
 use crate::{
     protocol::{Ack, Content, Message, MessageId, Place, RoomName, Timestamp, UserId, Username},
     seeded::{self, Bug, Step},
-    store::{AppendError, NewAccount, NewMessage, User},
+    store::{AppendError, NewAccount, NewMessage, RoomOutcome, User},
 };
 
 type Sql<T> = rusqlite::Result<T>;
@@ -181,17 +181,25 @@ fn create_room(
     room: &RoomName,
     max_rooms: u64,
     now: Timestamp,
-) -> Sql<bool> {
+) -> Sql<RoomOutcome> {
     let max_rooms = i64::try_from(max_rooms).unwrap_or(i64::MAX);
-    connection.execute(
+    let made = connection.execute(
         CREATE_ROOM,
         params![room.as_str(), now.unix_ms(), max_rooms],
     )?;
-    connection.query_row(
+    if made > 0 {
+        return Ok(RoomOutcome::Made);
+    }
+    let is_known = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM rooms WHERE name = ?1)",
         [room.as_str()],
         |row| row.get(0),
-    )
+    )?;
+    Ok(if is_known {
+        RoomOutcome::Known
+    } else {
+        RoomOutcome::Full
+    })
 }
 
 const CREATE_ACCOUNT: &str = "

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Body, Operation, messages, page, query, shown};
 use crate::protocol::{
     Conversation,
-    ErrorCode::{InvalidField, RateLimited, RoomNotFound},
+    ErrorCode::{InvalidField, RateLimited},
     MAX_ID, Person, RoomEntry, RoomName,
     schema::Schemas,
 };
@@ -49,7 +49,7 @@ fn rooms(schemas: &mut Schemas) -> Operation {
 fn create_room(schemas: &mut Schemas) -> Operation {
     let (name, room) = (schemas.of::<RoomName>(), schemas.of::<RoomEntry>());
     Operation::new("post", "/api/v1/rooms", "createRoom", "Make a room").with(|it| {
-        it.about = "Under the rules by which a `join` would. With `--rooms listed` only a token with role `admin` may.";
+        it.about = "Under the rules by which a `join` would. With `--rooms listed` only a token with role `admin` may; beyond `--max-rooms` nobody.";
         it.body = Some(Body {
             schema: json!({ "type": "object", "properties": { "name": name }, "required": ["name"] }),
             is_required: true,
@@ -59,7 +59,7 @@ fn create_room(schemas: &mut Schemas) -> Operation {
             shown(StatusCode::CREATED, "It was made.", room.clone(), general()),
             shown(StatusCode::OK, "It was there.", room, general()),
         ];
-        it.errors = &[RateLimited, RoomNotFound];
+        it.errors = &[RateLimited];
     })
 }
 
