@@ -223,7 +223,8 @@ function createPanes({ $, chat, session, remember, leave, changed, signal, frame
     composer.connection(change.state);
     conversations.connection(change.state === 'open');
   });
-  chat.on('welcome', ({ username }) => {
+  chat.on('welcome', ({ username, epoch }) => {
+    conversations.welcomed(epoch);
     if (username !== session.user.username) {
       session.user.username = username;
       drawName(session.user);

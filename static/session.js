@@ -11,9 +11,9 @@ const SAVE_AFTER_MS = 250;
 const FINAL = new Set(['unauthorized', 'forbidden']); // asking again would not help
 
 /** @typedef {{token: string, user: {id: number, username: string}, rooms: string[], dms: {id: number, name: string}[],
- *   read: Record<string, number>, drafts: Record<string, string>, active: string, mode?: string, closed?: Record<string, number>,
+ *   read: Record<string, number>, drafts: Record<string, string>, active: string, mode?: string, epoch?: string, closed?: Record<string, number>,
  *   failed?: {room?: string, to?: number, nonce: string, content: string, at: number, reason: string}[]}} Session `mode`: of the server,
- *   when it was signed in to; `closed`: direct conversations that were put away, and how long they were: they come back with the next message;
+ *   when it was signed in to; `epoch`: of the log whose numbers are in here; `closed`: direct conversations that were put away, and how long they were: they come back with the next message;
  *   `failed`: what was refused, in the order of the refusals */
 
 /** @param {string} key @returns {Session | null} */
@@ -39,6 +39,7 @@ const SHAPE = {
   drafts: isMapOf(isText),
   active: isText,
   mode: orNothing(isText),
+  epoch: orNothing(isText),
   closed: orNothing(isMapOf(Number.isFinite)),
   failed: orNothing(isListOf((send) => isObject(send) && isText(send.nonce) && isText(send.content) && (send.to === undefined ? isText(send.room) : isUser(send.to)))),
 };
