@@ -61,7 +61,10 @@ export class Conversations {
     this.#remember();
   }
 
-  /** At every connection, before anything else of it: the log that the server has. What was remembered by the numbers of another log says nothing of this one. */
+  /**
+   * At every connection, before anything else of it: the log that the server has. What was remembered by the numbers of
+   * another log says nothing of this one.
+   */
   welcomed(epoch) {
     const session = this.#session;
     const another = session.epoch !== undefined && session.epoch !== epoch;
