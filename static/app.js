@@ -2,18 +2,19 @@
 
 import { $ } from './dom.js';
 import { createSplit } from './split.js';
+import { keep, recall } from './storage.js';
 import { createTools } from './tools.js';
 
 const TITLE = 'chat-server';
 const TOOLS_KEY = 'chat-server-tools'; // 'on' or 'off', once somebody has chosen
 
 const tools = createTools({ place: $('inspector'), people: () => split?.people ?? [], setOpen: chooseTools });
-const split = createSplit({ changed: draw, opened: tools.opened, ended: draw, socket: tools.socket, frames: tools.framesOf });
+const split = createSplit({ changed: draw, opened: tools.opened, ended: draw, signedOut: tools.signedOut, socket: tools.socket, frames: tools.framesOf });
 
 /** Beside two people there is room for the tools on a large screen only, unless somebody asked for them. */
 function drawTools() {
   const large = split.people.length > 1 ? '(min-width: 1700px)' : '(min-width: 1200px)';
-  const wanted = (sessionStorage.getItem(TOOLS_KEY) ?? (matchMedia(large).matches ? 'on' : 'off')) === 'on';
+  const wanted = (recall(TOOLS_KEY) ?? (matchMedia(large).matches ? 'on' : 'off')) === 'on';
   // Beside a sign-in card alone they have nothing to show.
   const shown = wanted && split.people.some(({ signedIn }) => signedIn);
   if ($('inspector').hidden === !shown && $('stage').classList.contains('with-inspector') === shown) return;
@@ -24,7 +25,7 @@ function drawTools() {
 }
 
 function chooseTools(wanted) {
-  sessionStorage.setItem(TOOLS_KEY, wanted ? 'on' : 'off');
+  keep(TOOLS_KEY, wanted ? 'on' : 'off');
   drawTools();
   if (!wanted) $('inspector-toggle').focus();
 }

@@ -61,6 +61,25 @@ export class Conversations {
     this.#remember();
   }
 
+  /**
+   * At every connection, before anything else of it: the log that the server has. What was remembered by the numbers of
+   * another log says nothing of this one.
+   */
+  welcomed(epoch) {
+    const session = this.#session;
+    const another = session.epoch !== undefined && session.epoch !== epoch;
+    session.epoch = epoch;
+    if (another) {
+      session.closed = {};
+      session.read = Object.fromEntries(this.list.map(({ key }) => [key, 0])); // nothing of it was seen here
+      for (const conversation of this.list) {
+        if (conversation.status === 'ready') this.#history.unload(conversation);
+        Object.assign(conversation, { last: null, lastSeq: 0, newSince: -1 });
+      }
+    }
+    this.#remember();
+  }
+
   /** The first connection of this page: join what the session remembers. */
   async start() {
     await Promise.all(this.list.map((conversation) => (conversation.kind === 'room'
@@ -123,6 +142,7 @@ export class Conversations {
 
   /** A later connection: what the last one left undone. The client itself brings what was missed. */
   async reconnected() {
+    this.welcomed(this.#chat.cursor.epoch);
     const missing = this.list.filter(({ kind, room }) => kind === 'room' && !this.#chat.rooms.includes(room));
     await Promise.all(missing.map((conversation) => this.#joinKnown(conversation)));
     const unseen = this.list.filter(({ kind, lastSeq }) => kind === 'dm' && lastSeq === 0);
@@ -132,8 +152,8 @@ export class Conversations {
 
   /** The client could not bring everything that was missed: these are the newest messages. */
   reset({ reason, newLog, rooms, dms }) {
-    if (newLog) Object.assign(this.#session, { read: {}, closed: {} });
-    if (newLog) for (const conversation of this.list) conversation.last = null;
+    const { read } = this.#session;
+    if (reason === 'ahead') this.#session.closed = {}; // how long they were is not true any more
     const because = RESET_REASONS[reason] ?? 'the connection could not go on where it was';
     const pages = [...rooms.map((page) => [`room:${page.room}`, page]), ...dms.map((page) => [`dm:${page.with}`, page])];
     for (const [key, { messages, hasMore, lastSeq }] of pages) {
@@ -141,7 +161,8 @@ export class Conversations {
       if (!conversation) continue;
       const notice = `History was reloaded: ${because}.${hasMore ? ' Some may be missing above.' : ''}`;
       conversation.timeline.clear();
-      Object.assign(conversation, { status: 'ready', hasMore, lastSeq, notice });
+      Object.assign(conversation, { status: 'ready', hasMore, lastSeq, notice, last: null });
+      if (read[key] > lastSeq) read[key] = lastSeq;
       if (newLog) conversation.newSince = -1;
       this.#merge(conversation, messages);
     }

@@ -3,8 +3,10 @@
  * passed, and quoting is the shell's strictest, so that no content can become a command.
  */
 
-import { parse } from './inspector-log.js';
-import { HIDDEN } from './wire.js';
+import { parse, say } from './inspector-log.js';
+import { HIDDEN, atTokens } from './secrets.js';
+
+const SLOT = '\0'; // no command takes it
 
 /** @typedef {{origin: string, token?: string}} Where `origin` of the page; `token` only for whoever asked for it */
 
@@ -18,35 +20,44 @@ const lines = (...parts) => parts.join(' \\\n  ');
 /** @param {string} text */
 export function asJson(text) {
   const frame = parse(text);
-  return frame === null ? text : JSON.stringify(frame, null, 2);
+  try {
+    return frame === null ? text : JSON.stringify(frame, null, 2);
+  } catch {
+    return text; // deeper than can be written
+  }
 }
 
 /** The frame as it was, byte for byte; only a token that was hidden comes back as the variable. @param {string} text @param {Where} where */
 export function asWscat(text, { origin, token }) {
-  const frame = parse(text)?.token === HIDDEN
-    ? text.split(HIDDEN).map(shellQuote).join(token ? shellQuote(token) : '"$TOKEN"')
-    : shellQuote(text);
+  const slots = text.includes(SLOT) ? text : atTokens(text, HIDDEN, () => `"${SLOT}"`);
+  const frame = slots === text ? shellQuote(text) : slots.split(SLOT).map(shellQuote).join(token ? shellQuote(token) : '"$TOKEN"');
   return lines(`wscat -c ${shellQuote(wsUrl(origin))}`, '-s chat.v1', `-H ${bearer(token)}`, '-w 2', `-x ${frame}`);
 }
 
 /** @param {string} text @param {Where} where @returns {{text: string} | {reason: string}} */
 export function asCurl(text, { origin, token }) {
   const frame = parse(text);
-  const request = frame && httpOf(frame);
-  if (!request) return { reason: `${frame?.type ?? 'this'} is not available over HTTP` };
+  let request;
+  try {
+    request = frame && httpOf(frame);
+  } catch {
+    return { reason: 'this cannot be written as a request: half a character, or too deep' };
+  }
+  if (!request) return { reason: `${say(frame?.type ?? 'this')} is not available over HTTP` };
   const { path, body } = request;
-  const parts = [`curl -sS ${shellQuote(origin + path)}`, `-H ${bearer(token)}`];
-  if (body) parts.push("-H 'Content-Type: application/json'", `--data-raw ${shellQuote(JSON.stringify(body))}`);
+  // Else a room that is called .. would be a step up.
+  const parts = [`curl -sS ${/\/\.{1,2}\//.test(path) ? '--path-as-is ' : ''}${shellQuote(origin + path)}`, `-H ${bearer(token)}`];
+  if (body) parts.push("-H 'Content-Type: application/json'", `--data-raw ${shellQuote(body)}`);
   return { text: lines(...parts) };
 }
 
 function httpOf({ type, room, to, content, nonce, with: peer, limit, before, after }) {
   const window = Object.entries({ limit, before, after }).filter(([, value]) => value !== undefined && value !== null);
-  const query = window.length > 0 ? `?${new URLSearchParams(window.map(([name, value]) => [name, String(value)]))}` : '';
-  if (type === 'message') return { path: '/api/v1/chat/messages', body: { room, content, nonce } };
-  if (type === 'dm') return { path: '/api/v1/chat/messages', body: { to, content, nonce } };
-  if (type === 'room_history') return { path: `/api/v1/rooms/${encodeURIComponent(String(room))}/messages${query}` };
-  if (type === 'dm_history') return { path: `/api/v1/dms/${encodeURIComponent(String(peer))}/messages${query}` };
+  const query = window.length > 0 ? `?${new URLSearchParams(window.map(([name, value]) => [name, say(value)]))}` : '';
+  if (type === 'message') return { path: '/api/v1/chat/messages', body: JSON.stringify({ room, content, nonce }) };
+  if (type === 'dm') return { path: '/api/v1/chat/messages', body: JSON.stringify({ to, content, nonce }) };
+  if (type === 'room_history') return { path: `/api/v1/rooms/${encodeURIComponent(say(room))}/messages${query}` };
+  if (type === 'dm_history') return { path: `/api/v1/dms/${encodeURIComponent(say(peer))}/messages${query}` };
   return null;
 }
 

@@ -30,7 +30,7 @@ export class FrameLog {
     /** @type {Entry} */
     const entry = { ...frame, n: this.#next++, who, at: Date.now(), clock: performance.now(), ...summary(frame.text, frame.direction, me) };
     const { ref } = entry;
-    if (ref !== undefined && !entry.lost) this.#pair(`${who} ${frame.socket} `, JSON.stringify(ref), entry);
+    if (ref !== undefined && !entry.lost) this.#pair(`${who} ${frame.socket} `, typeof ref === 'string' ? JSON.stringify(ref) : say(ref), entry);
     this.#add(entry);
     return entry;
   }
@@ -107,7 +107,7 @@ function summary(text, direction, me) {
   const frame = parse(text);
   const data = object(frame?.data);
   const list = Array.isArray(frame?.data) ? frame.data.filter((item) => item && typeof item === 'object') : null;
-  const type = frame && typeof frame === 'object' && frame.type !== undefined ? String(frame.type) : '?';
+  const type = frame && typeof frame === 'object' && frame.type !== undefined ? say(frame.type) : '?';
   const live = direction === 'in' && (type === 'message' || type === 'dm');
   const receipt = type === 'message_sent' || type === 'dm_sent';
   const messages = list ?? (live || receipt ? [data] : []);
@@ -125,10 +125,20 @@ function summary(text, direction, me) {
   };
 }
 
+/** Any value of JSON in words. One that is an object may have a `toString` of its own, and may be deeper than can be written. */
+export function say(value) {
+  if (typeof value !== 'object' || value === null) return String(value);
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return '…';
+  }
+}
+
 const object = (value) => (value && typeof value === 'object' && !Array.isArray(value) ? value : {});
 
 function arrival({ room, fromUser, to, seq, id }, me) {
-  return { key: room === undefined ? `dm:${fromUser === me ? to : fromUser}` : `room:${room}`, seq, id };
+  return { key: room === undefined ? `dm:${say(fromUser === me ? to : fromUser)}` : `room:${say(room)}`, seq, id };
 }
 
 function placesOf(frame, data, live, me) {
@@ -136,7 +146,7 @@ function placesOf(frame, data, live, me) {
   if (live && data.room === undefined) return [arrival(data, me).key];
   const rooms = [frame.room, data.room, ...(Array.isArray(frame.rooms) ? frame.rooms : [])];
   const peers = [frame.to, frame.with, data.to];
-  const named = (prefix, values) => values.filter((value) => value !== undefined && value !== null).map((value) => `${prefix}:${value}`);
+  const named = (prefix, values) => values.filter((value) => value !== undefined && value !== null).map((value) => `${prefix}:${say(value)}`);
   return [...new Set([...named('room', rooms), ...named('dm', peers)])];
 }
 
@@ -144,10 +154,10 @@ function placesOf(frame, data, live, me) {
 function gist(frame, data, list) {
   if (!frame) return '';
   if (list) return `${list.length} message${list.length === 1 ? '' : 's'}`;
-  if (frame.type === 'resume') return `after ${frame.after}`;
-  if (frame.type === 'resume_ack') return data.complete ? `${data.replayed} replayed` : String(data.reason ?? '');
+  if (frame.type === 'resume') return `after ${say(frame.after)}`;
+  if (frame.type === 'resume_ack') return data.complete ? `${say(data.replayed)} replayed` : say(data.reason ?? '');
   const told = frame.content ?? data.content ?? data.message ?? frame.room ?? data.room ?? frame.to ?? frame.with ?? data.username ?? '';
-  return String(told).slice(0, GIST_CHARS);
+  return say(told).slice(0, GIST_CHARS);
 }
 
 export function parse(text) {

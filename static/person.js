@@ -12,6 +12,7 @@ import { createDirectory } from './directory.js';
 import { createMessages } from './messages.js';
 import { createSidebar } from './sidebar.js';
 import { createSignIn } from './signin.js';
+import { storage } from './storage.js';
 import { endSession, forgetSession, keepSession, loadSession, newSession, outboxKey, tokensOf } from './session.js';
 
 const LOOK_AGAIN_MS = 50; // what was selected may have to be loaded, and is drawn a moment later
@@ -21,15 +22,16 @@ const FOUND_MS = 2_500; // that a message which was looked for stands out
 /**
  * @typedef {ReturnType<typeof createPerson>} Person
  * @typedef {{root: HTMLElement, suffix: string, changed(): void, opened(person: Person, signal: AbortSignal): void,
- *   ended(person: Person): void, together?: () => void, socket?: (person: Person) => (new (url: string, protocols: string[]) => any) | undefined,
+ *   ended(person: Person): void, signedOut(): void, together?: () => void, socket?: (person: Person) => (new (url: string, protocols: string[]) => any) | undefined,
  *   frames?: (person: Person, message: {id: number, nonce?: string}) => void}} Options
  *   `suffix`: behind the ids of this person's elements, '' for the first; `opened`: somebody signed in, until `signal` ends;
+ *   `signedOut`: they went for good, or another came in their place;
  *   `socket`: the WebSocket class for the next session, for tools that look at or disturb the connection; `frames`: shows
  *   what went over the wire for a message
  */
 
 /** @param {Options} options */
-export function createPerson({ root, suffix, changed, opened, ended, together, socket, frames }) {
+export function createPerson({ root, suffix, changed, opened, ended, signedOut, together, socket, frames }) {
   const $ = stamp(page('person-template'), root, suffix);
   const gone = new AbortController();
   const key = `chat-server${suffix}`;
@@ -42,6 +44,7 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
     together,
     signedIn(token, user) {
       const session = interrupted?.user.id === user.id ? { ...interrupted, token, user, mode: signIn.mode } : newSession(token, user, signIn.mode);
+      if (interrupted && interrupted.user.id !== user.id) signedOut();
       interrupted = null;
       enter(session);
     },
@@ -53,7 +56,7 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
     const chat = createChat({
       token: session.token,
       getToken: tokensOf(session, remember),
-      storage: sessionStorage,
+      storage,
       storageKey: outboxKey(key),
       WebSocket: socket?.(person),
     });
@@ -62,7 +65,10 @@ export function createPerson({ root, suffix, changed, opened, ended, together, s
       interrupted = notice ? session : null;
       open.end();
       if (notice) endSession(key);
-      else forgetSession(key);
+      else {
+        forgetSession(key, session);
+        signedOut();
+      }
       signIn.show(notice);
       changed();
     };
@@ -217,7 +223,8 @@ function createPanes({ $, chat, session, remember, leave, changed, signal, frame
     composer.connection(change.state);
     conversations.connection(change.state === 'open');
   });
-  chat.on('welcome', ({ username }) => {
+  chat.on('welcome', ({ username, epoch }) => {
+    conversations.welcomed(epoch);
     if (username !== session.user.username) {
       session.user.username = username;
       drawName(session.user);

@@ -8,7 +8,8 @@ import { el } from './dom.js';
 import { asJson } from './inspector-copy.js';
 import { duration, size, visible } from './inspector-row.js';
 import { checkFrame } from './raw-check.js';
-import { HIDDEN, withoutToken } from './wire.js';
+import { HIDDEN, atTokens, withoutToken } from './secrets.js';
+import { forget, keep, recallJson } from './storage.js';
 
 const HISTORY_KEY = 'chat-server-raw';
 const HISTORY_MAX = 50;
@@ -83,7 +84,7 @@ export function createRaw({ log, sender, jump }) {
     const went = me.send(withToken(frame, me.token));
     stop();
     if (!went) return answer.replaceChildren(el('p', { class: 'problem' }, 'Not connected: nothing was sent.'));
-    remember(frame);
+    remember(frame, me.token);
     const hasRef = sent.ref !== undefined;
     answer.replaceChildren(el('p', { class: 'hint' },
       hasRef ? 'Sent. Waiting for the reply…' : 'Sent. Without a ref a reply cannot be told from others: see Frames.'));
@@ -113,14 +114,14 @@ export function createRaw({ log, sender, jump }) {
   }
 
   /** What brings a token is kept without it. */
-  function remember(frame) {
-    const kept = frame.includes(TOKEN) ? frame : withoutToken(frame).replaceAll(HIDDEN, TOKEN);
+  function remember(frame, token) {
+    const kept = withoutToken(frame, token, TOKEN);
     const before = history.indexOf(kept);
     if (before >= 0) history.splice(before, 1);
     history.unshift(kept);
     history.splice(HISTORY_MAX);
     recalled = -1;
-    saveHistory(history);
+    keep(HISTORY_KEY, JSON.stringify(history));
     drawHistory();
   }
 
@@ -155,12 +156,21 @@ export function createRaw({ log, sender, jump }) {
     /** Somebody else's connection, or its limits. */
     reset: draw,
     /** @param {string} frame */
-    edit(frame) { put(visible(asJson(frame)).replaceAll(HIDDEN, TOKEN)); text.focus(); },
+    edit(frame) { put(atTokens(visible(asJson(frame)), HIDDEN, () => JSON.stringify(TOKEN))); text.focus(); },
+    /** Nothing is left of what was written or sent. */
+    forget() {
+      history.length = 0;
+      [recalled, draft, sent] = [-1, '', null];
+      forget(HISTORY_KEY);
+      answer.replaceChildren();
+      drawHistory();
+      put('');
+    },
   };
 }
 
 /** Only where a token belongs: in a message it would be told to everybody. @param {string} frame @param {string} token */
-const withToken = (frame, token) => frame.replace(/("token"\s*:\s*")\$TOKEN"/, (_all, before) => `${before}${token}"`);
+const withToken = (frame, token) => atTokens(frame, TOKEN, () => JSON.stringify(token));
 
 /** One for every request, filled with what is at hand. @type {Record<string, (me: Sender) => Record<string, unknown>>} */
 const TEMPLATES = {
@@ -177,18 +187,6 @@ const TEMPLATES = {
 };
 
 function loadHistory() {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(HISTORY_KEY) ?? '[]');
-    return Array.isArray(kept) ? kept.filter((frame) => typeof frame === 'string').slice(0, HISTORY_MAX) : [];
-  } catch {
-    return [];
-  }
-}
-
-function saveHistory(history) {
-  try {
-    sessionStorage.setItem(HISTORY_KEY, JSON.stringify(history));
-  } catch {
-    // A full or forbidden storage costs the history, and nothing else.
-  }
+  const kept = recallJson(HISTORY_KEY);
+  return Array.isArray(kept) ? kept.filter((frame) => typeof frame === 'string').slice(0, HISTORY_MAX) : [];
 }

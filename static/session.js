@@ -5,25 +5,47 @@
  */
 
 import { ApiError, refresh } from './api.js';
+import { forget, keep, recallJson } from './storage.js';
 
 const SAVE_AFTER_MS = 250;
 const FINAL = new Set(['unauthorized', 'forbidden']); // asking again would not help
 
 /** @typedef {{token: string, user: {id: number, username: string}, rooms: string[], dms: {id: number, name: string}[],
- *   read: Record<string, number>, drafts: Record<string, string>, active: string, mode?: string, closed?: Record<string, number>,
+ *   read: Record<string, number>, drafts: Record<string, string>, active: string, mode?: string, epoch?: string, closed?: Record<string, number>,
  *   failed?: {room?: string, to?: number, nonce: string, content: string, at: number, reason: string}[]}} Session `mode`: of the server,
- *   when it was signed in to; `closed`: direct conversations that were put away, and how long they were: they come back with the next message;
+ *   when it was signed in to; `epoch`: of the log whose numbers are in here; `closed`: direct conversations that were put away, and how long they were: they come back with the next message;
  *   `failed`: what was refused, in the order of the refusals */
 
 /** @param {string} key @returns {Session | null} */
 export function loadSession(key) {
-  try {
-    const session = JSON.parse(sessionStorage.getItem(key) ?? 'null');
-    return session?.token && session.user ? session : null;
-  } catch {
-    return null;
-  }
+  const session = recallJson(key);
+  return isSession(session) ? /** @type {Session} */ (session) : null;
 }
+
+const isText = (value) => typeof value === 'string';
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isUser = (value) => Number.isSafeInteger(value) && value > 0;
+const isListOf = (isItem) => (value) => Array.isArray(value) && value.every((item) => isItem(item));
+const isMapOf = (isItem) => (value) => isObject(value) && Object.values(value).every((item) => isItem(item));
+const orNothing = (isIt) => (value) => value === undefined || isIt(value);
+
+/** What every session has, and what it may have. */
+const SHAPE = {
+  token: (value) => isText(value) && value !== '',
+  user: (value) => isObject(value) && isUser(value.id) && isText(value.username),
+  rooms: isListOf(isText),
+  dms: isListOf((dm) => isObject(dm) && isUser(dm.id) && isText(dm.name)),
+  read: isMapOf(Number.isFinite),
+  drafts: isMapOf(isText),
+  active: isText,
+  mode: orNothing(isText),
+  epoch: orNothing(isText),
+  closed: orNothing(isMapOf(Number.isFinite)),
+  failed: orNothing(isListOf((send) => isObject(send) && isText(send.nonce) && isText(send.content) && (send.to === undefined ? isText(send.room) : isUser(send.to)))),
+};
+
+/** What another version left, or a hand, is no session: half of one would stop the page. */
+const isSession = (value) => isObject(value) && Object.entries(SHAPE).every(([name, isIt]) => isIt(value[name]));
 
 /** @returns {Session} */
 export function newSession(token, user, mode) {
@@ -40,33 +62,28 @@ export function keepSession(key, session, signal) {
   const save = () => {
     clearTimeout(timer);
     timer = 0;
-    if (!signal.aborted) write(key, session);
+    if (!signal.aborted) keep(key, JSON.stringify(session));
   };
-  write(key, session);
+  keep(key, JSON.stringify(session));
   addEventListener('pagehide', save, { signal });
   return () => { timer ||= setTimeout(save, SAVE_AFTER_MS); };
-}
-
-function write(key, session) {
-  try {
-    sessionStorage.setItem(key, JSON.stringify(session));
-  } catch {
-    // A full or forbidden storage costs the reload its memory, and nothing else.
-  }
 }
 
 /** Where the client keeps what waits to be sent. @param {string} key */
 export const outboxKey = (key) => `${key}:outbox`;
 
-/** Also what waits to be sent: whoever signs out does not speak any more. */
-export function forgetSession(key) {
-  sessionStorage.removeItem(key);
-  sessionStorage.removeItem(outboxKey(key));
+/** Also what waits to be sent: whoever signs out does not speak any more. What others left here waits for them. */
+export function forgetSession(key, { user }) {
+  forget(key);
+  const waiting = recallJson(outboxKey(key));
+  const left = Array.isArray(waiting) ? waiting.filter((send) => send?.user !== user.id) : [];
+  if (left.length > 0) keep(outboxKey(key), JSON.stringify(left));
+  else forget(outboxKey(key));
 }
 
 /** The token alone: the same person may come back, and what they wrote waits for them. */
 export function endSession(key) {
-  sessionStorage.removeItem(key);
+  forget(key);
 }
 
 /**

@@ -5,11 +5,12 @@
 
 import { $ } from './dom.js';
 import { createPerson } from './person.js';
+import { forget, keep, recall } from './storage.js';
 
 const KEY = 'chat-server-split'; // '1' or '2' while there are two: which of them is shown
 
 /**
- * @param {Pick<import('./person.js').Options, 'opened' | 'ended' | 'socket' | 'frames'> & {changed(): void}} options what each person is made with
+ * @param {Pick<import('./person.js').Options, 'opened' | 'ended' | 'signedOut' | 'socket' | 'frames'> & {changed(): void}} options what each person is made with
  */
 export function createSplit({ changed, ...options }) {
   const place = $('people');
@@ -50,7 +51,7 @@ export function createSplit({ changed, ...options }) {
     second = null;
     place.classList.remove('split');
     $('person-2').hidden = true;
-    sessionStorage.removeItem(KEY);
+    forget(KEY);
     first.placePill($('pill-place'));
     draw();
     $('split-toggle').focus();
@@ -59,7 +60,7 @@ export function createSplit({ changed, ...options }) {
   /** Where there is room for one. @param {'1' | '2'} side */
   function select(side) {
     place.dataset.shown = side;
-    sessionStorage.setItem(KEY, side);
+    keep(KEY, side);
     draw();
   }
 
@@ -88,7 +89,7 @@ export function createSplit({ changed, ...options }) {
     get people() { return second ? [first, second] : [first]; },
     start() {
       first.placePill($('pill-place'));
-      const side = sessionStorage.getItem(KEY);
+      const side = recall(KEY);
       if (side) {
         place.dataset.shown = side;
         open(true);

@@ -149,7 +149,7 @@ function nameHints(claims, hints) {
 export function explainClaim(name, claims) {
   if (USER_CLAIMS.includes(name)) return explainFirst(name, userClaim(claims), 'who this is');
   if (NAME_CLAIMS.includes(name)) return explainFirst(name, nameClaim(claims), 'what others see');
-  return {
+  const known = {
     role: typeof claims.role === 'string' && claims.role !== '' && new TextEncoder().encode(claims.role).length <= LONGEST_NAME
       ? 'the role; admin may see how the server is doing' : 'not readable as a role: taken as user',
     exp: 'when it ends; five seconds are forgiven when somebody connects',
@@ -158,7 +158,8 @@ export function explainClaim(name, claims) {
     iss: 'who issued it; not looked at here',
     aud: 'for whom it was issued; not looked at here',
     jti: 'its own number; not looked at here',
-  }[name] ?? 'not looked at here';
+  };
+  return Object.hasOwn(known, name) ? known[name] : 'not looked at here'; // a claim may be called toString
 }
 
 function explainFirst(name, taken, what) {

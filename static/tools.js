@@ -10,6 +10,7 @@ import { createInspector } from './inspector.js';
 import { FrameLog } from './inspector-log.js';
 import { createRaw } from './raw.js';
 import { placeName } from './faults-judge.js';
+import { keep, recall } from './storage.js';
 import { wrapSocket } from './wire.js';
 
 const TAB_KEY = 'chat-server-tool';
@@ -68,14 +69,14 @@ export function createTools({ place, people, setOpen }) {
   place.replaceChildren(
     el('header', { class: 'tools-head' }, el('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Tools', onkeydown: arrows }, ...tabs), closer), ...panels);
 
-  let selected = registry.some(({ id }) => id === sessionStorage.getItem(TAB_KEY)) ? sessionStorage.getItem(TAB_KEY) : 'frames';
+  let selected = registry.find(({ id }) => id === recall(TAB_KEY))?.id ?? 'frames';
   let isOpen = false;
 
   function select(id) {
     if (!isOpen) setOpen(true);
     if (id !== selected) tools[selected].hide();
     selected = id;
-    sessionStorage.setItem(TAB_KEY, id);
+    keep(TAB_KEY, id);
     draw();
   }
 
@@ -126,6 +127,8 @@ export function createTools({ place, people, setOpen }) {
       person.chat.on('welcome', () => reset(false));
       reset(true);
     },
+    /** Somebody signed out: what they wrote by hand is not for whoever comes next. */
+    signedOut() { tools.raw.forget(); },
     /** Another conversation is open, for instance. */
     changed() { if (isOpen && selected !== 'frames') tools[selected].reset?.(); },
     /** @param {boolean} open */
@@ -156,6 +159,7 @@ function createSubject(person, log) {
   let limits;
   let wasSimulated = false; // the end that the client hears of next
   const wire = wrapSocket({
+    token: () => person.session?.token ?? '',
     record(frame) {
       const entry = log.record(who, me(), frame);
       if (entry.lost || entry.direction === 'out') return;

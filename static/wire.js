@@ -7,27 +7,15 @@
  * next connection is a good one.
  */
 
-const bytesOf = (text) => new TextEncoder().encode(text).length;
-const JWT = /[\w-]{8,}\.[\w-]{8,}\.[\w-]+/g;
-export const HIDDEN = '(hidden)';
+import { HIDDEN, withoutToken } from './secrets.js';
 
-/** The frame as it may be shown: a token that it brings stays out of sight. What is no JSON is searched for one. */
-export function withoutToken(text) {
-  if (!/token|\\u/.test(text)) return text;
-  try {
-    const frame = JSON.parse(text);
-    if (typeof frame?.token !== 'string') return text;
-    return JSON.stringify({ ...frame, token: HIDDEN });
-  } catch {
-    return text.replace(JWT, HIDDEN);
-  }
-}
+const bytesOf = (text) => new TextEncoder().encode(text).length;
 
 /**
  * @typedef {{socket: number, direction: 'in' | 'out', text: string, bytes: number, lost?: boolean, raw?: boolean,
  *   again?: boolean, heldMs?: number}} Recorded `lost`: a fault kept it from its reader; `raw`: written by hand; `again`:
  *   the second of two that are the same
- * @param {{record(frame: Recorded): void, ended(socket: number, simulated: boolean): void}} observer
+ * @param {{record(frame: Recorded): void, ended(socket: number, simulated: boolean): void, token?(): string}} observer `token`: the one that is never told
  */
 export function wrapSocket(observer) {
   /** @type {Wired | null} the socket of this moment */ let current = null;
@@ -126,7 +114,9 @@ export function wrapSocket(observer) {
     }
 
     #tell(direction, text, more) {
-      observer.record({ socket: this.#number, direction, text: direction === 'out' ? withoutToken(text) : text, bytes: bytesOf(text), ...more });
+      const own = observer.token?.() ?? '';
+      const told = direction === 'out' ? withoutToken(text, own) : own ? text.replaceAll(own, HIDDEN) : text;
+      observer.record({ socket: this.#number, direction, text: told, bytes: bytesOf(text), ...more });
     }
 
     #finish(code, reason, simulated = false) {

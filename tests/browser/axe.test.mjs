@@ -75,7 +75,20 @@ for (const [viewport, width] of [[WIDE, 'wide'], [NARROW, 'narrow']]) {
       await page.locator('#tools-close').click();
       await page.locator('#split-toggle').click();
       await page.locator('#pill-2[data-state=open]').waitFor({ state: 'attached' });
-      await look(ann, 'two guests', found);
+      for (const [side, suffix] of [['1', ''], ['2', '-2']]) {
+        const find = (id) => page.locator(`#${id}${suffix}`);
+        const choose = page.locator(`#which-${side}`);
+        if (await choose.isVisible()) await choose.click();
+        // Who sees only one pane of it sees both, one after the other.
+        await find('talk').waitFor();
+        await find('composer-text').fill(`from side ${side}`);
+        await find('composer-text').press('Enter');
+        await find('messages').locator('.message .stored').last().waitFor();
+        await look(ann, `two guests, talk of side ${side}`, found);
+        if (await find('back').isVisible()) await find('back').click();
+        await find('sidebar').locator('[aria-current]').waitFor();
+        await look(ann, `two guests, conversations of side ${side}`, found);
+      }
       await ann.leave();
       assert.deepEqual(found, []);
     });

@@ -85,10 +85,34 @@ const around = (page) => page.evaluate(() => {
     before: letters(messages.at(-3)), after: letters(messages.at(-1)),
     name: letters(middle.querySelector('.message-head .name')), id: letters(middle.querySelector('.message-head .user-id')),
     time: [...letters(middle.querySelector('.message-head time'))].map(([, left, width]) => [left, width]),
+    row: [...document.querySelectorAll('#rooms .conversation-name, #rooms .when, #rooms .last-text')].map((node) => { const { left, right } = node.getBoundingClientRect(); return [left, right]; }),
     head: letters(document.querySelector('.talk-head')), me: letters(document.querySelector('.identity')),
     sideways: document.documentElement.scrollWidth > document.documentElement.clientWidth,
   };
 });
+
+/** The places when the last three messages are one paragraph, and the second of them an override that nobody ends. */
+const inOneLine = async (page, unicodeBidi) => {
+  const undo = await page.evaluateHandle((unicodeBidi) => {
+    const touched = [];
+    const set = (node, style) => { touched.push(node); Object.assign(node.style, style); };
+    const messages = [...document.querySelectorAll('#messages .message')].slice(-3);
+    for (const message of messages) {
+      for (const node of [message, ...message.querySelectorAll('.message-main, .message-head, .message-head *, .content')]) set(node, { display: 'inline', unicodeBidi: 'normal' });
+      set(message.querySelector('.content'), { display: 'inline', unicodeBidi });
+    }
+    const content = messages[1].querySelector('.content');
+    const text = content.textContent;
+    content.textContent = '\u202eturned';
+    return () => {
+      content.textContent = text;
+      for (const { style } of touched) for (const name of ['display', 'unicode-bidi']) style.removeProperty(name);
+    };
+  }, unicodeBidi);
+  const seen = await around(page);
+  await undo.evaluate((undo) => undo());
+  return seen;
+};
 
 test('in a message they turn nothing but the message itself: names, times and the next messages stay where they are', async () => {
   const ann = await (await Person.arrive(browser, server)).asGuest('Ann');
@@ -111,6 +135,11 @@ test('in a message they turn nothing but the message itself: names, times and th
   const plain = await three('plain');
   const times = ({ time, head, before, after, ...rest }) => ({ time: time.length, head: head.map(([letter]) => letter).join(''), before: stable(before), after: stable(after), ...rest });
   for (const text of TURNING) assert.deepEqual(times(await three(text)), times(plain), JSON.stringify(text));
+
+  // Where the measure would notice: everything in one paragraph, in which the second text turns what follows it unless it is isolated.
+  const [isolated, bare] = [await inOneLine(page, 'isolate'), await inOneLine(page, 'normal')];
+  assert.deepEqual([isolated.before, isolated.name], [bare.before, bare.name], 'what stands before is not turned');
+  assert.notDeepEqual(isolated.after, bare.after, 'letters that are turned stand in other places');
 
   // As a line in the frames they are escapes, and the line is no wider for it.
   const gists = await page.locator('#frames .frame-gist').allTextContents();

@@ -91,6 +91,11 @@ export class Server {
     });
   }
 
+  /** Between two runs: everything is forgotten, as if somebody had removed the file. */
+  async renewLog() {
+    for (const name of ['chat.db', 'chat.db-wal', 'chat.db-shm']) await rm(path.join(this.#folder, name), { force: true });
+  }
+
   /** What a power cut does to a process. */
   async kill() {
     this.#killed = true;

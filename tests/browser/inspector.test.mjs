@@ -4,12 +4,22 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { asCurl, asJavaScript, asWscat } from '../../static/inspector-copy.js';
+import { asCurl, asJavaScript, asJson, asWscat } from '../../static/inspector-copy.js';
 import { FrameLog, LOG_MAX_BYTES, LOG_MAX_FRAMES, matches } from '../../static/inspector-log.js';
 import { checkFrame } from '../../static/raw-check.js';
+import { HIDDEN, atTokens, withoutToken } from '../../static/secrets.js';
 import { Person, stage } from './harness.mjs';
 
 const NASTY = 'It\'s "quoted", $HOME `id` $(id) !! \\ \n second line \t 100% & ; | > < * ? ~ # {a,b} ümläut 🦀 </script>';
+
+/** Values that are no text and do not become one, half a character, and what is too deep to be written again. */
+const HOSTILE = [
+  '{"type":"join","room":{"toString":1}}', '{"type":{"toString":1},"room":[{"toString":1}]}', '{"type":"dm","to":{"toString":1},"ref":{"toString":1}}',
+  '{"type":"resume","after":{"toString":1},"rooms":[{"toString":1}]}', '{"type":"dm_history","with":{"toString":1},"limit":{"toString":1}}',
+  '{"type":"resume_ack","data":{"complete":true,"replayed":{"toString":1}}}', '{"type":"resume_ack","data":{"reason":{"toString":1}}}',
+  '{"type":"message","data":{"room":{"toString":1}}}', '{"type":"dm","data":{"fromUser":{"toString":1}}}', '{"type":"room_history","room":"\\ud800"}',
+  `{"type":"message","content":${'['.repeat(30_000)}${']'.repeat(30_000)},"ref":${'['.repeat(30_000)}${']'.repeat(30_000)}}`,
+];
 
 const { browser, server } = await stage();
 
@@ -54,10 +64,11 @@ test('the log is bounded in frames and in bytes, and keeps the newest', () => {
 
 test('what came is shown as what it is, whatever it is', () => {
   const log = new FrameLog();
-  for (const text of ['null', '[]', '7', '"x"', '{', '', '{"type":null}', '{"type":{},"data":[null,7,{"id":{}}]}', '{"type":"message","data":null}', '{"type":"room_history","data":[{}],"room":{}}']) {
+  for (const text of ['null', '[]', '7', '"x"', '{', '', '{"type":null}', '{"type":{},"data":[null,7,{"id":{}}]}', '{"type":"message","data":null}', '{"type":"room_history","data":[{}],"room":{}}', ...HOSTILE]) {
     const entry = log.record('1', 1, { socket: 1, direction: 'in', text, bytes: text.length });
     assert.equal(typeof entry.type, 'string');
     assert.equal(matches(entry, { text: 'nothing that is there', message: { id: 1 } }), false);
+    for (const copied of [asJson(text), asWscat(text, { origin: 'http://h' }), asCurl(text, { origin: 'http://h' })]) assert.notEqual(copied, undefined);
   }
 });
 
@@ -71,6 +82,43 @@ test('a frame as a wscat command is one shell word, byte for byte, and without t
   assert.deepEqual(own.slice(1, 6), ['wss://chat.example/ws', '-s', 'chat.v1', '-H', 'Authorization: Bearer my.own.token']);
   const auth = await argumentsOf('wscat', asWscat('{"type":"auth","token":"(hidden)","ref":2}', { origin: 'http://h' }));
   assert.equal(auth.at(-1), '{"type":"auth","token":"the.token.here","ref":2}');
+  // What says (hidden) in any other place is text: the token is not told there.
+  const told = '{"type":"auth","content":"(hidden) and \\"token\\":\\"(hidden)\\"","\\"token":"(hidden)","token":"(hidden)"}';
+  for (const given of [undefined, 'the.token.here']) {
+    const [said] = (await argumentsOf('wscat', asWscat(told, { origin: 'http://h', token: given }))).slice(-1);
+    assert.equal(said, told.replace(/"\(hidden\)"}$/, '"the.token.here"}'));
+  }
+});
+
+test('a token is hidden wherever it stands, in whatever it is written, and the rest stays as it was', () => {
+  const jwt = 'eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjo3fQ.c2lnbmF0dXJl';
+  const escaped = jwt.replace('e', '\\u0065').replace('.', '\\u002e');
+  for (const [text, shown] of [
+    [`{"type":"auth","token":"${jwt}","ref":2}`, '{"type":"auth","token":"(hidden)","ref":2}'],
+    [`{"type":"auth", "data":{"token":"${jwt}"}}`, '{"type":"auth", "data":{"token":"(hidden)"}}'],
+    [`{"type":"auth","access_token":"${jwt}","jwt":"${jwt}"}`, '{"type":"auth","access_token":"(hidden)","jwt":"(hidden)"}'],
+    [`[[{"a":["${jwt}", 1.0]}]]`, '[[{"a":["(hidden)", 1.0]}]]'],
+    [`{"a":"${jwt}","a":"x"}`, '{"a":"(hidden)","a":"x"}'],
+    [`{"a":"${escaped}","a":"x"}`, '{"a":"(hidden)","a":"x"}'],
+    [`{"content":"see \\"Bearer ${jwt}\\", \u00e4"}`, '{"content":"see \\"Bearer (hidden)\\", \u00e4"}'],
+    [`{"${jwt}":1}`, '{"(hidden)":1}'],
+    [`{"type":"auth","token":"${jwt}`, '{"type":"auth","token":"(hidden)'],
+    [`{"token": tok${jwt}}`, '{"token": tok(hidden)}'],
+    [`curl -H 'Authorization: Bearer ${jwt}'`, "curl -H 'Authorization: Bearer (hidden)'"],
+    [`https://h/?t=${jwt}&a.b.${jwt}.`, 'https://h/?t=(hidden)&a.b.(hidden).'],
+    ['eyJhbGciOiJub25lIn0.eyJ1c2VyX2lkIjo3fQ.', '(hidden)'],
+    ['{"a":"my own one"} my own one', '{"a":"(hidden)"} (hidden)'],
+    ['{"refreshToken":"anything"}', '{"refreshToken":"(hidden)"}'],
+  ]) assert.equal(withoutToken(text, 'my own one'), shown);
+  for (const text of ['{"a":"heyJude.is.good", "tokens":7,"token":null}', '{"type":"message","content":"a.b.c \\u00e4 1.0"}', 'eyJhbGciOiJIUzI1NiJ9.only', '$& (hidden)', '{"', '"\\']) {
+    assert.equal(withoutToken(text), text);
+  }
+  const clock = performance.now();
+  for (const text of ['eyJ', 'eyJhbGciOiJIUzI1NiJ9', 'eyJ.', '"a\\', '"', '"a": ', '{"token":']) withoutToken(text.repeat(64_000 / text.length), jwt);
+  assert.ok(performance.now() - clock < 2_000, 'a frame of the largest size is no work');
+  assert.equal(atTokens('{"token":"$TOKEN","b":{"token" : "$TOKEN"},"c":"$TOKEN","d":"\\"token\\":\\"$TOKEN\\""}', '$TOKEN', () => '7'),
+    '{"token":7,"b":{"token" : 7},"c":"$TOKEN","d":"\\"token\\":\\"$TOKEN\\""}');
+  assert.equal(HIDDEN, '(hidden)');
 });
 
 test('a frame as a curl command: histories by their paths, and a reason where HTTP has nothing', async () => {
@@ -82,6 +130,17 @@ test('a frame as a curl command: histories by their paths, and a reason where HT
     assert.match(asCurl(JSON.stringify({ type }), { origin }).reason, /not available over HTTP/);
   }
   assert.ok(asCurl('no frame', { origin }).reason);
+});
+
+test('a curl command reads the history of a room whose name would be a step in a path', async () => {
+  const { token } = await (await fetch(new URL('/api/v1/auth/guest', server.url), { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } })).json();
+  for (const room of ['..', '.', 'a/../b', '%2e%2e']) {
+    const [send, read] = [{ type: 'message', room, content: `in ${room}` }, { type: 'room_history', room }]
+      .map((frame) => asCurl(JSON.stringify(frame), { origin: new URL(server.url).origin, token }).text);
+    await promisify(execFile)('bash', ['-c', send]);
+    const { stdout } = await promisify(execFile)('bash', ['-c', read]);
+    assert.deepEqual(JSON.parse(stdout).messages.map(({ content }) => content), [`in ${room}`]);
+  }
 });
 
 // On the page.
@@ -313,6 +372,23 @@ test('a burst of 5,000 frames does not freeze the page, and the newest 1,000 are
   await ann.leave();
 });
 
+test('a raw frame with anything in it goes out, is shown, and opens', async () => {
+  const ann = await arrive();
+  const { page } = ann;
+  for (const [count, text] of [HOSTILE[0], HOSTILE[9], HOSTILE[4]].entries()) {
+    await tool(ann, 'Raw');
+    await page.locator('#raw-text').fill(text);
+    await page.locator('#raw-send').click();
+    await tool(ann, 'Frames');
+    const row = frames(ann, { has: page.locator('.tag', { hasText: 'raw' }) }).nth(count);
+    await row.locator('summary').click();
+    await row.locator('.copies').waitFor();
+    assert.deepEqual(JSON.parse(await row.locator('pre').textContent()), JSON.parse(text));
+  }
+  await frames(ann, { hasText: 'error' }).nth(2).waitFor();
+  await ann.leave();
+});
+
 test('a large frame is cut in the list and whole on demand, and markup in frames is text', async () => {
   const ann = await arrive();
   const { page } = ann;
@@ -422,10 +498,12 @@ test('an own token is never on the screen nor in the history, and a message with
   await page.locator('#raw-template').selectOption('auth');
   await page.locator('#raw-send').click();
   await page.locator('#raw-answer', { hasText: /^auth_ack/ }).waitFor();
-  for (const pasted of [`{"type":"auth","token":"${token}","ref":"pasted"}`, `{"type":"auth","token":"${token}"`]) {
+  for (const [place, pasted] of [`{"type":"auth","token":"${token}","ref":"pasted"}`, `{"type":"auth","token":"${token}"`,
+    `{"type":"auth","data":{"token":"${token}"}}`, `{"type":"auth","access_token":"${token}","list":["${token}"],"token":"$TOKEN"}`,
+    '{"type":"ping","deep":{"token":"$TOKEN"}}', `no JSON, but ${token}`].entries()) {
     await page.locator('#raw-text').fill(pasted);
     await page.locator('#raw-send').click();
-    await page.locator('#raw-history li').filter({ hasText: '$TOKEN' }).first().waitFor();
+    await page.locator('#raw-history li').nth(place + 1).waitFor();
   }
   await page.locator('#raw-text').fill('{"type":"message","room":"general","content":"my \\"token\\": \\"$TOKEN\\" and $TOKEN"}');
   await page.locator('#raw-send').click();
@@ -436,6 +514,17 @@ test('an own token is never on the screen nor in the history, and a message with
   assert.ok(!(await page.locator('body').innerHTML()).includes(token));
   const kept = await page.evaluate(() => sessionStorage.getItem('chat-server-raw'));
   assert.ok(kept.includes('$TOKEN') && !kept.includes(token));
+
+  await page.reload();
+  await ann.connected();
+  await tool(ann, 'Raw');
+  assert.ok(await page.locator('#raw-history button').count() > 5, 'a reload keeps it');
+  await page.locator('#raw-text').fill('half written');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  assert.deepEqual(await page.evaluate(() => Object.keys(sessionStorage).filter((key) => key.includes('raw'))), [], 'whoever signs out leaves none of it');
+  await ann.asGuest();
+  await page.locator('#raw-history', { hasText: 'Nothing yet' }).waitFor();
+  assert.equal(await page.locator('#raw-text').inputValue(), '');
   await ann.leave();
 });
 

@@ -6,6 +6,8 @@ import http from 'node:http';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Conversations } from '../../static/conversations.js';
+import { newSession } from '../../static/session.js';
 import { Person, Server, stage } from './harness.mjs';
 
 const STATIC = fileURLToPath(new URL('../../static', import.meta.url));
@@ -311,6 +313,25 @@ test('somebody else who signs in after an ended token sends nothing of what wait
   await ann.leave();
 });
 
+test('somebody else who comes and signs out again takes nothing along: what waited is sent when its writer is back', async (t) => {
+  const { own, ann } = await endedWithSomethingToSay(t);
+  const { page } = ann;
+  await ann.withToken(await own.token('--user-id', '2', '--username', 'bob'));
+  await own.kill();
+  await page.locator('#pill[data-state=reconnecting]').waitFor();
+  await ann.write('bob goes before this is sent');
+  await page.locator('.outgoing.waiting').waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  const kept = await page.evaluate(() => JSON.parse(sessionStorage.getItem('chat-server:outbox')));
+  assert.deepEqual(kept.map(({ user, content }) => [user, content]), [[1, 'written before the end']]);
+  await own.run();
+  await page.reload();
+  await ann.withToken(await own.token('--user-id', '1', '--username', 'alice'));
+  await ann.stored('written before the end');
+  assert.deepEqual(await history(own, await ann.token(), 'rooms/general'), ['written before the end']);
+  await ann.leave();
+});
+
 test('a room that could not be joined says why, and another try joins and loads it', async () => {
   const ann = await Person.arrive(browser, server);
   let refuse = true;
@@ -350,4 +371,71 @@ test('an empty pane says what to do: in a room, with a person, without a convers
   await page.evaluate(() => window.dispatchEvent(new Event('online')));
   await empty('Only the two of you see');
   await ann.leave();
+});
+
+/** The page that Ann has in a room and in DMs of one log, of which one DM is closed, and then a server with another log on the same address. */
+async function anotherLog(t) {
+  const own = await Server.startIntegrated('--rate-limit', '0');
+  t.after(() => own.stop());
+  const [ofAnn, bob, cid] = await Promise.all(['ann', 'bob', 'cid'].map((name, at) => own.token('--user-id', String(at + 1), '--username', name)));
+  const ann = await (await Person.arrive(browser, own)).withToken(ofAnn);
+  const to = await ann.id();
+  const { page } = ann;
+  const talk = (name) => page.locator('#dms .conversation', { hasText: name });
+  for (let n = 1; n <= 9; n += 1) for (const place of [{ room: 'general' }, { to }]) await post(own, bob, { ...place, content: `old ${n}` });
+  await post(own, cid, { to, content: 'old of cid' });
+  await talk('bob').click();
+  await ann.sees('old 9');
+  await page.locator('#leave').click();
+  await talk('bob').waitFor({ state: 'detached' });
+  await talk('cid').click();
+  await ann.sees('old of cid');
+  await ann.openConversation('general');
+  await ann.sees('old 9');
+  const speak = async () => {
+    await history(own, ofAnn, 'rooms/general'); // so that the server has heard of her
+    for (let n = 1; n <= 3; n += 1) for (const place of [{ room: 'general' }, { room: 'elsewhere' }, { to }]) await post(own, bob, { ...place, content: `new ${n}` });
+  };
+  return { own, ann, page, talk, speak };
+}
+
+const unreadOf = async (row) => parseInt(await row.locator('.badge').textContent(), 10);
+
+for (const reloaded of [false, true]) {
+  test(`with another log nothing is taken for read, closed or last by the numbers of the one before${reloaded ? ', also after a reload' : ''}`, async (t) => {
+    const { own, ann, page, talk, speak } = await anotherLog(t);
+    await join(ann, 'elsewhere');
+    await own.kill();
+    await page.locator('#pill[data-state=reconnecting]').waitFor();
+    if (reloaded) await page.goto('about:blank');
+    await own.renewLog();
+    await own.run();
+    await speak();
+    if (reloaded) await page.goto(own.url);
+    else await page.evaluate(() => window.dispatchEvent(new Event('online')));
+    await ann.connected();
+    await talk('bob').waitFor();
+    assert.equal(await unreadOf(talk('bob')), 3, 'a DM that was closed comes back with what is new');
+    const general = page.locator('#rooms .conversation', { hasText: 'general' });
+    assert.equal(await unreadOf(general), 3, 'nothing of it was read');
+    await general.locator('.last-text', { hasText: 'new 3' }).waitFor();
+    await ann.sees('new 3');
+    await ann.openConversation('general');
+    await ann.sees('new 3');
+    assert.deepEqual((await ann.contents()).slice(-3), ['new 1', 'new 2', 'new 3']);
+    await general.locator('.badge').waitFor({ state: 'detached' });
+    await ann.leave();
+  });
+}
+
+test('where the log has become shorter, what was read of its lost end is not read of the new one', () => {
+  const session = { ...newSession('t', { id: 1, username: 'ann' }, 'standalone'), read: { 'room:general': 9 }, closed: { 'dm:2': 50 } };
+  const conversations = new Conversations({ chat: { on() {}, rooms: ['general'] }, session, remember() {}, changed() {} });
+  const [general] = conversations.list;
+  const message = (id) => ({ id, seq: id, room: 'general', fromUser: 2, username: 'bob', content: `message ${id}` });
+  conversations.toldOfRooms([{ name: 'general', lastMessage: message(9) }]);
+  conversations.reset({ reason: 'ahead', newLog: false, rooms: [{ room: 'general', messages: [message(3)], hasMore: false, lastSeq: 3 }], dms: [] });
+  assert.deepEqual([conversations.unread(general), general.last.id, session.closed], [0, 3, {}]);
+  conversations.receive(message(4));
+  assert.deepEqual([conversations.unread(general), general.last.id], [1, 4]);
 });

@@ -379,6 +379,11 @@ test('at 390 px there is one pane at a time and no horizontal scroll', async () 
     await ann.openTab(tab);
     await fits(tab);
   }
+  const card = await page.locator('#signin .card').boundingBox();
+  for (const part of await page.locator('#signin').locator('input:visible, textarea:visible, button.wide:visible').all()) {
+    const { x, width } = await part.boundingBox();
+    assert.ok(Math.abs(x - card.x - (card.x + card.width - x - width)) < 2, 'what is as wide as the card has the same space on both sides');
+  }
   await ann.asGuest('a-name-of-sixty-four-characters-that-has-nowhere-to-break-at-all!');
   await ann.write('wordwithoutanyspace'.repeat(40));
   await page.locator('#messages .stored').first().waitFor();

@@ -113,6 +113,11 @@ async function atTheDoctor(token) {
   return { person, doctor: person.page.getByRole('tabpanel', { name: 'Token' }) };
 }
 
+test('a claim may be named like what every object has', () => {
+  const claims = JSON.parse('{"constructor":1,"toString":2,"hasOwnProperty":3,"__proto__":4,"user_id":7}');
+  for (const name of Object.keys(claims).filter((name) => name !== 'user_id')) assert.equal(explainClaim(name, claims), 'not looked at here', name);
+});
+
 test('the token of this session is explained, and the server says whose it is', async () => {
   const { person, doctor } = await atTheDoctor(await server.token('--user-id', '7', '--username', 'ann', '--ttl', '1h'));
   await doctor.locator('.token-verdict[data-state=good]', { hasText: 'user 7, ann, role user' }).waitFor();
