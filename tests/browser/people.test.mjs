@@ -287,7 +287,8 @@ test('a hidden page does not ask, a page that is seen again asks at once, and on
   await lookAgain(ann);
   await again;
   await mark('seen');
-  assert.deepEqual(asked.slice(5, 7), round);
+  // A minute on the page's clock alone looks like a dead connection: whoever has come back asks for the DMs too.
+  assert.deepEqual(asked.slice(5).filter((path) => path !== '/api/v1/dms').slice(0, 2), round);
   assert.equal(most, 1, 'one question at a time');
   await ann.leave();
 });
