@@ -8,12 +8,16 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "../common/mod.rs"]
+#[path = "common/mod.rs"]
 mod common;
 
+#[path = "terminal/chat.rs"]
 mod chat;
+#[path = "terminal/command.rs"]
 mod command;
+#[path = "terminal/outbox.rs"]
 mod outbox;
+#[path = "terminal/talks.rs"]
 mod talks;
 
 use std::{
