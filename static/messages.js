@@ -9,7 +9,7 @@ const LABEL_CHARS = 1_000; // the rest can be read in the message itself
 const NEAR_TOP_PX = 300; // from here on up earlier messages are loaded, before the first one is reached
 
 /**
- * @param {{$: import('./dom.js').Find, me: {id: number}, state(): import('./chat-client.js').State, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
+ * @param {{$: import('./dom.js').Find, me: {id: number, username: string}, state(): import('./chat-client.js').State, openDm(id: number, name: string): void, retry(conversation, nonce: string): void,
  *   discard(conversation, nonce: string): void, dismissNotice(conversation): void, loadEarlier(conversation): void, load(conversation): void,
  *   read(conversation): void, unread(conversation): number, signal: AbortSignal}} actions
  */
@@ -156,7 +156,12 @@ function rows(conversation, actions) {
     items.push(messageRow(message, at, joined, actions));
     previous = { from: message.fromUser, at };
   }
-  for (const outgoing of timeline.outgoing) items.push(outgoingRow(conversation, outgoing, actions));
+  for (const outgoing of timeline.outgoing) {
+    const at = new Date(outgoing.at);
+    const joined = previous?.from === actions.me.id && at - previous.at < TOGETHER_MS;
+    items.push(outgoingRow(conversation, outgoing, at, joined, actions));
+    previous = { from: actions.me.id, at };
+  }
   return items;
 }
 
@@ -227,14 +232,16 @@ function timeOf(at) {
   return el('time', { datetime: at.toISOString(), title: formatFull(at) }, formatTime(at));
 }
 
-function outgoingRow(conversation, outgoing, actions) {
+function outgoingRow(conversation, outgoing, at, joined, actions) {
   const { nonce, content, status, reason } = outgoing;
+  const { id, username } = actions.me;
   return {
     key: `n:${nonce}`,
-    version: `${status} ${reason}`,
-    build: () => el('li', { class: `message own outgoing ${status}`, tabindex: '-1', 'aria-label': labelOf('You', OUTGOING_STATES[status], content) },
-      el('span', { class: 'gutter', 'aria-hidden': 'true' }, formatTime(new Date(outgoing.at))),
+    version: `${status} ${reason} ${joined}`,
+    build: () => el('li', { class: `message own outgoing ${status}${joined ? ' joined' : ''}`, tabindex: '-1', 'aria-label': labelOf('You', OUTGOING_STATES[status], content) },
+      joined ? el('span', { class: 'gutter', 'aria-hidden': 'true' }, formatTime(at)) : avatar(id, username),
       el('div', { class: 'message-main' },
+        el('p', { class: joined ? 'message-head unseen' : 'message-head' }, ...sender({ fromUser: id, username }, true, actions), timeOf(at)),
         el('div', { class: 'content', dir: 'auto' }, content),
         outgoingState(conversation, outgoing, actions))),
   };

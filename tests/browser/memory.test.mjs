@@ -72,6 +72,21 @@ async function openDm({ page }, id) {
 
 const THREE = ['one', 'two', 'three'];
 
+test('what waits stands under its own name, also below what somebody else said', async (t) => {
+  const own = await ownServer(t);
+  const [ann, bob] = await Promise.all(['ann', 'bob'].map(async (name) => (await Person.arrive(browser, own)).asGuest(name)));
+  await bob.write('last');
+  await ann.sees('last');
+  await own.kill();
+  await ann.page.locator('#pill[data-state=reconnecting]').waitFor();
+  for (const text of THREE) await ann.write(text);
+  const waiting = ann.page.locator('.outgoing.waiting');
+  await waiting.nth(2).waitFor();
+  assert.deepEqual(await waiting.locator('.message-head:not(.unseen) .name').allTextContents(), ['ann'], 'once for all three');
+  assert.ok(await waiting.first().locator('.name').isVisible());
+  for (const person of [ann, bob]) await person.leave();
+});
+
 test('what was written while the server was down survives a reload, and is stored once and in order', async (t) => {
   const own = await ownServer(t);
   const ann = await (await Person.arrive(browser, own)).asGuest();
