@@ -10,7 +10,7 @@
 //! # The map, in reading order; imports go only upwards in this table (`tests/tidy.rs` holds it)
 //! | layer | modules | know | must not know |
 //! | --- | --- | --- | --- |
-//! | 0 vocabulary | [`protocol`], [`clock`], [`metrics`], [`seeded`] | frames, values that cannot be invalid, error and close codes, what time it is | tokio, SQL, sockets |
+//! | 0 vocabulary | [`protocol`], [`clock`], [`metrics`], [`outbound`], [`seeded`] | frames, values that cannot be invalid, error and close codes, what time it is | tokio, SQL, sockets |
 //! | 1 the log | [`frame`], [`auth`], [`store`] | how to encode, to trust, to store, read and follow | who is connected |
 //! | 2 who is here | [`hub`], [`relay`] | connections, rooms, bounded queues | JSON, SQL, the clock |
 //! | 3 what may be done, and what was | [`chat`], [`stats`] | the verbs, permission, rates; how it goes | sockets, status codes |
@@ -46,6 +46,7 @@ pub mod frame;
 pub mod http;
 pub mod hub;
 pub mod metrics;
+pub mod outbound;
 pub mod protocol;
 pub mod relay;
 pub mod seeded;

@@ -2,9 +2,17 @@
 //!
 //! What an answer means is not known here.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{error::Error, fmt, net::IpAddr, time::Duration};
 
-use reqwest::{RequestBuilder, Url, redirect::Policy};
+use axum::http::{Request, Uri, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 /// Longest answer, in bytes: a user is told in a few hundred, a set of keys in a few thousand.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
@@ -12,7 +20,8 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// What makes requests. Cheap to clone; connections are kept for the next one.
 #[derive(Clone, Debug)]
 pub struct Outbound {
-    client: reqwest::Client,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
 }
 
 /// What was answered.
@@ -23,7 +32,7 @@ pub struct Answer {
     /// `Retry-After`, as it came.
     pub retry_after: Option<String>,
     /// The body, whole.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// Why there is no answer, for an operator. Says nothing of what was sent.
@@ -48,49 +57,55 @@ impl fmt::Display for Silence {
 }
 
 impl Outbound {
-    /// Requests that give up after `timeout`. A server on this machine is asked directly, others by the proxy that the
-    /// environment names. Fails when the system's certificates cannot be read.
-    pub fn new(url: &Url, timeout: Duration) -> Result<Self, String> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("chat-server/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .timeout(timeout);
-        if is_here(url) {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| chain(&error))?;
-        Ok(Self { client })
-    }
-
-    /// A request that is to be completed and given to [`Outbound::send`].
-    pub fn client(&self) -> &reqwest::Client {
-        &self.client
+    /// Requests to `url` and its neighbours that give up after `timeout`. Fails when `url` is https and the system has no
+    /// certificates by which to know anybody.
+    pub fn new(url: &Uri, timeout: Duration) -> Result<Self, std::io::Error> {
+        let builder = HttpsConnectorBuilder::new();
+        let builder = if url.scheme_str() == Some("https") {
+            builder.with_provider_and_native_roots(aws_lc_rs::default_provider())?
+        } else {
+            let provider = aws_lc_rs::default_provider().into();
+            let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+            let config = config.map_err(std::io::Error::other)?;
+            let nobody = RootCertStore::empty();
+            builder.with_tls_config(config.with_root_certificates(nobody).with_no_client_auth())
+        };
+        let connector = builder.https_or_http().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { client, timeout })
     }
 
     /// Sends it and takes the whole answer, whatever it says.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Answer, Silence> {
-        let mut response = request.send().await.map_err(|error| silence(&error))?;
+    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+        const AGENT: &str = concat!("chat-server/", env!("CARGO_PKG_VERSION"));
+        let agent = header::HeaderValue::from_static(AGENT);
+        request.headers_mut().insert(header::USER_AGENT, agent);
+        let answer = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        answer.unwrap_or(Err(Silence::Late))
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| Silence::Broken(cause(&error)))?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after");
+        let retry_after = response.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| silence(&error))? {
-            if body.len() + chunk.len() > ANSWER_MAX_BYTES {
-                return Err(Silence::Long);
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Silence::Long,
+            false => Silence::Broken(cause(&*error)),
+        })?;
         Ok(Answer {
             status,
             retry_after,
-            body,
+            body: body.to_bytes(),
         })
     }
 }
 
 /// Whether the URL names this machine.
-pub fn is_here(url: &Url) -> bool {
-    let Some(host) = url.host_str() else {
+pub fn is_here(url: &Uri) -> bool {
+    let Some(host) = url.host() else {
         return false;
     };
     let host = host.trim_matches(['[', ']']);
@@ -99,15 +114,8 @@ pub fn is_here(url: &Url) -> bool {
         || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
 }
 
-fn silence(error: &reqwest::Error) -> Silence {
-    match error.is_timeout() {
-        true => Silence::Late,
-        false => Silence::Broken(chain(error)),
-    }
-}
-
-/// The innermost cause, which is what an operator can act on; the outer ones repeat the URL.
-fn chain(error: &dyn std::error::Error) -> String {
+/// The innermost cause, which is what an operator can act on.
+fn cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

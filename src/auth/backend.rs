@@ -8,7 +8,8 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use reqwest::Url;
+use axum::http::{Request, Uri, header::{ACCEPT, AUTHORIZATION}};
+use http_body_util::Full;
 use serde_json::{Map, Value};
 use tokio::{sync::Mutex as Turn, time::Instant};
 
@@ -37,7 +38,7 @@ type Verdict = Result<Identity, Denial>;
 /// Asks the backend whose a token is.
 pub struct Backend {
     outbound: Outbound,
-    me: Url,
+    me: Uri,
     known: Mutex<HashMap<Digest, Arc<Turn<Option<Known>>>>>,
 }
 
@@ -49,13 +50,13 @@ struct Known {
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backend").field("me", &self.me.as_str()).finish_non_exhaustive()
+        f.debug_struct("Backend").field("me", &self.me).finish_non_exhaustive()
     }
 }
 
 impl Backend {
     /// Asks at `me`, such as <http://localhost:8080/api/v1/auth/me>.
-    pub fn new(outbound: Outbound, me: Url) -> Self {
+    pub fn new(outbound: Outbound, me: Uri) -> Self {
         Self {
             outbound,
             me,
@@ -104,8 +105,14 @@ impl Backend {
     }
 
     async fn ask(&self, token: &str, exp: Option<i64>) -> Verdict {
-        let request = self.outbound.client().get(self.me.clone()).bearer_auth(token);
-        let answer = self.outbound.send(request.header("accept", "application/json")).await;
+        let request = Request::get(self.me.clone())
+            .header(AUTHORIZATION, format!("Bearer {token}"))
+            .header(ACCEPT, "application/json")
+            .body(Full::default());
+        let Ok(request) = request else {
+            return refuse("the token cannot be sent to the backend", "copy the whole token")?;
+        };
+        let answer = self.outbound.send(request).await;
         let answer = answer.map_err(|silence| {
             tracing::warn!(backend = %self.me, reason = %silence, "a token could not be checked");
             Denial::Unavailable("the backend that knows the users does not answer: try again".to_owned())

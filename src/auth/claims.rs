@@ -43,7 +43,7 @@ impl Claims {
         Ok(Identity {
             user,
             username: self.username(user),
-            role: self.role(),
+            role: role_of(&self.0),
             expiry,
         })
     }
@@ -148,16 +148,13 @@ impl Claims {
         Username::cleaned(name.unwrap_or_default(), user)
     }
 
-    fn role(&self) -> String {
-        let role = self
-            .0
-            .get("role")
-            .and_then(Value::as_str)
-            .filter(|role| role.len() <= ROLE_MAX_BYTES);
-        role.filter(|role| !role.is_empty())
-            .unwrap_or(DEFAULT_ROLE)
-            .to_owned()
-    }
+}
+
+/// The role that is told, if it is one.
+pub(super) fn role_of(told: &Map<String, Value>) -> String {
+    let role = told.get("role").and_then(Value::as_str);
+    let role = role.filter(|role| !role.is_empty() && role.len() <= ROLE_MAX_BYTES);
+    role.unwrap_or(DEFAULT_ROLE).to_owned()
 }
 
 const RENEW: &str =

@@ -3,6 +3,8 @@
 //! One key, one algorithm, both from configuration: what a token's header asks for is compared, never obeyed. What is
 //! wrong with the claims is told only once the signature holds, so that a stranger learns nothing.
 
+mod authority;
+mod backend;
 mod claims;
 mod explain;
 mod key;
@@ -14,6 +16,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Map, Value};
 
+pub use authority::Authority;
+pub use backend::Backend;
 pub use claims::{Claims, Demands, Expiry};
 pub use explain::explain;
 pub use key::Key;
@@ -47,6 +51,23 @@ pub struct Refusal {
     pub reason: String,
     /// How to mend it.
     pub fix: Cow<'static, str>,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The token is not accepted.
+    Refused(Refusal),
+    /// The token is good, and its user may not come in.
+    Forbidden(Refusal),
+    /// Nobody can say now; not the token's fault.
+    Unavailable(String),
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 /// Verifies tokens with one key, and signs some if that key is a secret.
