@@ -424,11 +424,12 @@ for (const reloaded of [false, true]) {
     await own.kill();
     await page.locator('#pill[data-state=reconnecting]').waitFor();
     if (reloaded) await page.goto('about:blank');
+    else await page.context().setOffline(true); // so that it does not come back in the midst of what is said
     await own.renewLog();
     await own.run();
     await speak();
     if (reloaded) await page.goto(own.url);
-    else await page.evaluate(() => window.dispatchEvent(new Event('online')));
+    else await page.context().setOffline(false);
     await ann.connected();
     await talk('bob').waitFor();
     await counts(talk('bob'), 3); // a DM that was closed comes back with what is new
