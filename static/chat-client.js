@@ -14,9 +14,10 @@
  * - `send` and `dm` wait while there is no connection, and are stored once and in the order of the calls. With a `storage`
  *   (`sessionStorage` is one) they outlive a reload of the page too, from when the token or the server has told whose they
  *   are. Nobody else ever sends them: when a token or the server names another user, they fail here and wait there.
- * - Clients may share a storage and a key, as two tabs do where all tabs have one: each writes what it changed into what is there. What one has left, another
- *   of the same user sends, and both may: it is stored once. A storage that answers with promises cannot promise that
- *   nothing is written between a read and a write: with such a one each client needs a key of its own.
+ * - Clients may share a storage and a key, as two tabs do where all tabs have one: each writes what it changed into what
+ *   is there. What one has left, another of the same user sends, and both may: it is stored once. A storage that answers
+ *   with promises cannot promise that nothing is written between a read and a write: with such a one each client needs a
+ *   key of its own.
  * - With `getToken`, a fresh token is asked for before the old one expires, or once after the server refused it.
  *
  * A DM that this client sent is the result of its call, and no `dm` event; one sent by another device of the same

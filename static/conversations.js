@@ -25,6 +25,7 @@ export class Conversations {
   #changed;
   #history;
   #sends;
+  #isAnotherLog = false; // than the one that was seen before: nothing of it was read here, however many came first
 
   /**
    * @param {{chat: any, session: import('./session.js').Session, remember(): void, changed(): void}} options
@@ -70,6 +71,7 @@ export class Conversations {
     const another = session.epoch !== undefined && session.epoch !== epoch;
     session.epoch = epoch;
     if (another) {
+      this.#isAnotherLog = true;
       session.closed = {};
       session.read = Object.fromEntries(this.list.map(({ key }) => [key, 0])); // nothing of it was seen here
       for (const conversation of this.list) {
@@ -244,7 +246,7 @@ export class Conversations {
     const conversation = message.room === undefined ? this.#dmOf(message) : this.#all.get(`room:${message.room}`);
     if (!conversation) return undefined;
     const { read } = this.#session;
-    read[conversation.key] ??= message.seq - 1;
+    read[conversation.key] ??= this.#session.closed?.[conversation.key] ?? (this.#isAnotherLog ? 0 : message.seq - 1);
     if (message.fromUser === this.#session.user.id && read[conversation.key] === message.seq - 1) read[conversation.key] = message.seq;
     this.#seen(conversation, message.seq);
     this.#last(conversation, message);

@@ -61,22 +61,15 @@ impl Claims {
         }
         if let Some(audience) = &demands.audience {
             let is_it = |value: &Value| value.as_str() == Some(audience);
-            let (is_there, fits) = match self.0.get("aud") {
-                None => (false, false),
-                Some(Value::Array(several)) => (true, several.iter().any(is_it)),
-                Some(one) => (true, is_it(one)),
+            let reason = match self.0.get("aud") {
+                None => format!("token has no aud; it must hold {audience:?} (--jwt-audience)"),
+                Some(Value::Array(several)) if several.iter().any(is_it) => return Ok(()),
+                Some(one) if is_it(one) => return Ok(()),
+                Some(_) => {
+                    format!("token is for another audience than {audience:?} (--jwt-audience)")
+                }
             };
-            if !fits {
-                let reason = match is_there {
-                    false => {
-                        format!("token has no aud; it must hold {audience:?} (--jwt-audience)")
-                    }
-                    true => {
-                        format!("token is for another audience than {audience:?} (--jwt-audience)")
-                    }
-                };
-                return refuse(reason, AUDIENCE);
-            }
+            return refuse(reason, AUDIENCE);
         }
         Ok(())
     }

@@ -123,21 +123,19 @@ impl Tokens {
         let Some(header) = header(token) else {
             return refuse(NO_JWT, COPY);
         };
-        let (ours, fix) = (self.key.algorithm(), || {
-            format!("sign with {}", self.key.algorithm())
-        });
+        let ours = self.key.algorithm();
         match header.get("alg").and_then(Value::as_str) {
             Some(theirs) if theirs == ours => {}
             Some(other) if other.len() <= 16 => {
                 return refuse(
                     format!("token is signed with {other:?}; this server takes {ours} only"),
-                    fix(),
+                    format!("sign with {ours}"),
                 );
             }
             _ => {
                 return refuse(
                     format!("token names no algorithm; this server takes {ours} only"),
-                    fix(),
+                    format!("sign with {ours}"),
                 );
             }
         }

@@ -424,11 +424,12 @@ for (const reloaded of [false, true]) {
     await own.kill();
     await page.locator('#pill[data-state=reconnecting]').waitFor();
     if (reloaded) await page.goto('about:blank');
+    else await page.context().setOffline(true); // so that it does not come back in the midst of what is said
     await own.renewLog();
     await own.run();
     await speak();
     if (reloaded) await page.goto(own.url);
-    else await page.evaluate(() => window.dispatchEvent(new Event('online')));
+    else await page.context().setOffline(false);
     await ann.connected();
     await talk('bob').waitFor();
     await counts(talk('bob'), 3); // a DM that was closed comes back with what is new
@@ -443,6 +444,16 @@ for (const reloaded of [false, true]) {
     await ann.leave();
   });
 }
+
+test('in another log a DM counts from its first message, also when only later ones come live', () => {
+  const session = { ...newSession('t', { id: 1, username: 'ann' }, 'standalone'), epoch: 'before', closed: { 'dm:2': 9 } };
+  const conversations = new Conversations({ chat: { on() {}, rooms: ['general'] }, session, remember() {}, changed() {} });
+  const dm = (fromUser, seq) => ({ id: seq, seq, fromUser, to: 1, username: `user ${fromUser}`, content: 'x' });
+  const put = conversations.receive(dm(2, 11));
+  assert.equal(conversations.unread(put), 2, 'what was put away was read up to there');
+  conversations.welcomed('after');
+  for (const peer of [2, 3]) assert.equal(conversations.unread(conversations.receive(dm(peer, 2))), 2, 'the first came before the page was back');
+});
 
 test('where the log has become shorter, what was read of its lost end is not read of the new one', () => {
   const session = { ...newSession('t', { id: 1, username: 'ann' }, 'standalone'), read: { 'room:general': 9 }, closed: { 'dm:2': 50 } };

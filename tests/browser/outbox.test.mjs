@@ -306,6 +306,16 @@ test('`close` keeps what waits, and the next connection sends it', async () => {
   chat.close();
 });
 
+/** All goes on as without a storage. */
+async function opensAndStores(chat) {
+  last().open();
+  last().answer('hello', welcome());
+  const sent = chat.send('general', 'x');
+  store(1);
+  assert.equal((await sent).id, 1);
+  chat.close();
+}
+
 test('a storage with something else in it costs the memory and nothing more', async () => {
   for (const text of ['{', '7', '[{"user":7}]', '[{"user":7,"nonce":"n","content":"x","room":"a","to":3}]', 'null[']) {
     const storage = memory([[KEY, text]]);
@@ -314,12 +324,7 @@ test('a storage with something else in it costs the memory and nothing more', as
     chat.connect();
     await settle();
     assert.deepEqual(errors.map(({ code }) => code), ['storage'], text);
-    last().open();
-    last().answer('hello', welcome());
-    const sent = chat.send('general', 'x');
-    store(1);
-    assert.equal((await sent).id, 1);
-    chat.close();
+    await opensAndStores(chat);
   }
 });
 
@@ -358,12 +363,7 @@ test('a storage that never answers does not hold the connection', async () => {
   mock.timers.tick(5_000);
   await settle();
   assert.deepEqual([sockets.length, errors.map(({ code }) => code)], [1, ['storage']]);
-  last().open();
-  last().answer('hello', welcome());
-  const sent = chat.send('general', 'x');
-  store(1);
-  assert.equal((await sent).id, 1);
-  chat.close();
+  await opensAndStores(chat);
 });
 
 test('what is no outbox stays where it is until there is something to keep', async () => {

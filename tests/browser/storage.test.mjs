@@ -54,17 +54,22 @@ async function useEverything(ann, words) {
   await page.locator('#person-2').waitFor({ state: 'hidden' });
 }
 
+/** Also a reload brings nobody back. */
+async function signsOutForGood(ann) {
+  await ann.page.getByRole('button', { name: 'Sign out' }).click();
+  await ann.page.getByLabel('Your name').waitFor();
+  await ann.page.reload();
+  await ann.page.getByLabel('Your name').waitFor();
+  await ann.leave();
+}
+
 test('where the browser forbids its storage one signs in, talks, uses the tools, and signs out', async () => {
   const ann = await arriveWith(forbid);
   await ann.asGuest('Ann without storage');
   await ann.write('hello, all the same');
   await ann.stored('hello, all the same');
   await useEverything(ann, 'nothing is kept of this');
-  await ann.page.getByRole('button', { name: 'Sign out' }).click();
-  await ann.page.getByLabel('Your name').waitFor();
-  await ann.page.reload();
-  await ann.page.getByLabel('Your name').waitFor();
-  await ann.leave();
+  await signsOutForGood(ann);
 });
 
 test('with a full storage everything still works, and an end of the session is one', async () => {
@@ -73,11 +78,7 @@ test('with a full storage everything still works, and an end of the session is o
   await useEverything(ann, 'nothing more is kept');
   await ann.write('there is no more room');
   await ann.stored('there is no more room');
-  await ann.page.getByRole('button', { name: 'Sign out' }).click();
-  await ann.page.getByLabel('Your name').waitFor();
-  await ann.page.reload();
-  await ann.page.getByLabel('Your name').waitFor();
-  await ann.leave();
+  await signsOutForGood(ann);
 });
 
 test('a session that has not its shape is none: one is asked who one is, and comes in', async () => {

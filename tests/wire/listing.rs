@@ -151,6 +151,25 @@ async fn a_room_is_made_once_and_is_the_one_that_can_be_joined() {
 }
 
 #[tokio::test]
+async fn a_message_is_written_alike_wherever_it_stands() {
+    let server = TestServer::start().await;
+    let reader = Reader::of(&server, 1, "ann");
+    for (body, lists) in [
+        (
+            r#"{"room":"general","content":"x","nonce":"n"}"#,
+            ["/rooms", "/rooms/general/messages"],
+        ),
+        (r#"{"to":1,"content":"y"}"#, ["/dms", "/dms/1/messages"]),
+    ] {
+        let said = reader.ask("POST", "/chat/messages", body).await.body;
+        for list in lists {
+            let told = reader.ask("GET", list, "").await.body;
+            assert!(told.contains(&said), "{said} in {told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn of_eight_who_make_a_room_at_once_one_has_made_it() {
     let server = TestServer::start().await;
     let reader = Reader::of(&server, 1, "ann");

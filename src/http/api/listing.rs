@@ -8,12 +8,12 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse as _, Response},
 };
-use serde_json::json;
+use serde::Serialize;
 
-use super::{App, finish, query, text, token};
+use super::{App, Part, finish, query, text, token};
 use crate::{
     auth::Identity,
-    protocol::{NewRoom, Query, Reject},
+    protocol::{Listing, NewRoom, Query, Reject},
 };
 
 /// `GET /api/v1/rooms`.
@@ -25,8 +25,7 @@ pub(in crate::http) async fn rooms(
     let work = async {
         let (_, query, limit) = asked(&app, &headers, &uri).await?;
         let found = app.chat.rooms(query.after_room()?, limit).await?;
-        let answer = json!({"rooms": found.entries, "hasMore": found.has_more});
-        Ok(Json(answer).into_response())
+        Ok(listed("rooms", found))
     };
     finish(&app, work.await)
 }
@@ -63,8 +62,7 @@ pub(in crate::http) async fn users(
             true => app.chat.users_online(after, limit).await?,
             false => app.chat.users(after, limit).await?,
         };
-        let answer = json!({"users": found.entries, "hasMore": found.has_more});
-        Ok(Json(answer).into_response())
+        Ok(listed("users", found))
     };
     finish(&app, work.await)
 }
@@ -77,10 +75,9 @@ pub(in crate::http) async fn conversations(
 ) -> Response {
     let work = async {
         let (me, query, limit) = asked(&app, &headers, &uri).await?;
-        let found = app.chat.conversations(me.user, query.before()?, limit);
-        let found = found.await?;
-        let answer = json!({"dms": found.entries, "hasMore": found.has_more});
-        Ok(Json(answer).into_response())
+        let before = query.before()?;
+        let found = app.chat.conversations(me.user, before, limit).await?;
+        Ok(listed("dms", found))
     };
     finish(&app, work.await)
 }
@@ -95,4 +92,14 @@ async fn asked(
     let query = query(uri)?;
     let limit = query.limit(&app.sessions.limits)?;
     Ok((me, query, limit))
+}
+
+fn listed<T: Serialize>(name: &'static str, found: Listing<T>) -> Response {
+    let Listing { entries, has_more } = found;
+    Json(Part {
+        name,
+        entries,
+        has_more,
+    })
+    .into_response()
 }

@@ -8,9 +8,8 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse as _, Response},
 };
-use serde::Serialize;
 
-use super::{App, finish, query, text, token};
+use super::{App, Part, finish, query, text, token};
 use crate::{
     auth::Identity,
     chat::SendFailure,
@@ -64,27 +63,27 @@ fn stored(identity: Identity, request: SendRequest, ack: Ack) -> Response {
 }
 
 /// A path's parameter, or why it is none.
-type Part = Result<Path<String>, PathRejection>;
+type Segment = Result<Path<String>, PathRejection>;
 
 /// `GET /api/v1/rooms/{room}/messages`: `room_history`.
 pub(in crate::http) async fn of_room(
     State(app): State<Arc<App>>,
-    room: Part,
+    room: Segment,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    let place = part("room", room).and_then(|name| RoomName::of_path(&name).map(Place::Room));
+    let place = segment("room", room).and_then(|name| RoomName::of_path(&name).map(Place::Room));
     history(&app, place, &headers, &uri).await
 }
 
 /// `GET /api/v1/dms/{user}/messages`: `dm_history`.
 pub(in crate::http) async fn of_dm(
     State(app): State<Arc<App>>,
-    user: Part,
+    user: Segment,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    let place = part("user", user).and_then(|id| UserId::of_path(&id).map(Place::Dm));
+    let place = segment("user", user).and_then(|id| UserId::of_path(&id).map(Place::Dm));
     history(&app, place, &headers, &uri).await
 }
 
@@ -94,23 +93,21 @@ async fn history(
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Page {
-        messages: Vec<Message>,
-        has_more: bool,
-    }
     let work = async {
         let me = token::identify(app, token::of_header(headers)).await?;
         let window = query(uri)?.window(&app.sessions.limits)?;
         let history = app.chat.history(me.user, place?, window).await?;
-        let (messages, has_more) = (history.messages, history.has_more);
-        Ok(Json(Page { messages, has_more }).into_response())
+        let page = Part {
+            name: "messages",
+            entries: history.messages,
+            has_more: history.has_more,
+        };
+        Ok(Json(page).into_response())
     };
     finish(app, work.await)
 }
 
-fn part(name: &'static str, part: Part) -> Result<String, Reject> {
+fn segment(name: &'static str, segment: Segment) -> Result<String, Reject> {
     let unreadable = |_| Reject::invalid(name, format!("{name} in the path is not UTF-8"));
-    Ok(part.map_err(unreadable)?.0)
+    Ok(segment.map_err(unreadable)?.0)
 }

@@ -16,6 +16,8 @@ use axum::{
     routing::{get, post},
 };
 
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
 use super::{App, Peer, error, token};
 use crate::protocol::{ErrorCode, Query, Reject};
 
@@ -67,6 +69,22 @@ fn query(uri: &Uri) -> Result<Query, Reject> {
         )
     };
     Ok(Query::new(pairs.map_err(unreadable)?.0))
+}
+
+/// The answer `{"<name>":[…],"hasMore":…}`.
+struct Part<T> {
+    name: &'static str,
+    entries: Vec<T>,
+    has_more: bool,
+}
+
+impl<T: Serialize> Serialize for Part<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut answer = serializer.serialize_map(Some(2))?;
+        answer.serialize_entry(self.name, &self.entries)?;
+        answer.serialize_entry("hasMore", &self.has_more)?;
+        answer.end()
+    }
 }
 
 fn finish(app: &App, answer: Answer) -> Response {
