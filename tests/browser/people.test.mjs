@@ -421,9 +421,9 @@ test('without a connection nothing is asked, and with the next one at once', asy
   await ann.page.evaluate(() => {});
   assert.deepEqual(asked, []);
   network.restore();
+  const last = ann.page.waitForResponse((answer) => answer.url().includes('/api/v1/users'));
   await ann.page.evaluate(() => window.dispatchEvent(new Event('online')));
-  const last = await ann.page.waitForResponse((answer) => answer.url().includes('/api/v1/users'));
-  assert.equal(last.status(), 200);
+  assert.equal((await last).status(), 200);
   assert.deepEqual(asked, ['/api/v1/dms', '/api/v1/rooms', '/api/v1/users']);
   await ann.leave();
 });
