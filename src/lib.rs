@@ -10,9 +10,9 @@
 //! # The map, in reading order; imports go only upwards in this table (`tests/tidy.rs` holds it)
 //! | layer | modules | know | must not know |
 //! | --- | --- | --- | --- |
-//! | 0 vocabulary | [`protocol`], [`clock`], [`metrics`], [`outbound`], [`seeded`] | frames, values that cannot be invalid, error and close codes, what time it is | tokio, SQL, sockets |
+//! | 0 vocabulary | [`protocol`], [`clock`], [`metrics`], [`outbound`], [`seeded`] | frames, values that cannot be invalid, error and close codes, what time it is, how to ask another server | SQL, what is stored |
 //! | 1 the log | [`frame`], [`auth`], [`store`] | how to encode, to trust, to store, read and follow | who is connected |
-//! | 2 who is here | [`hub`], [`relay`] | connections, rooms, bounded queues | JSON, SQL, the clock |
+//! | 2 who is here | [`hub`], [`relay`], [`authority`] | connections, rooms, bounded queues; who judges tokens | SQL, what may be done |
 //! | 3 what may be done, and what was | [`chat`], [`stats`] | the verbs, permission, rates; how it goes | sockets, status codes |
 //! | 4 one conversation | [`session`] | frame in → verb → reply with its `ref` | axum |
 //! | 5 doors | [`http`] | axum, HTTP, the page in `static/` | SQL, permission |
@@ -38,6 +38,7 @@
 #![warn(missing_docs)]
 
 pub mod auth;
+pub mod authority;
 pub mod chat;
 pub mod clock;
 pub mod commands;

@@ -4,9 +4,9 @@
 
 use std::{error::Error, fmt, net::IpAddr, time::Duration};
 
-use axum::http::{Request, Uri, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -65,7 +65,8 @@ impl Outbound {
             builder.with_provider_and_native_roots(aws_lc_rs::default_provider())?
         } else {
             let provider = aws_lc_rs::default_provider().into();
-            let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+            let config =
+                ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
             let config = config.map_err(std::io::Error::other)?;
             let nobody = RootCertStore::empty();
             builder.with_tls_config(config.with_root_certificates(nobody).with_no_client_auth())
@@ -89,8 +90,12 @@ impl Outbound {
         let response = response.map_err(|error| Silence::Broken(cause(&error)))?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(header::RETRY_AFTER);
-        let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
+        let retry_after = retry_after
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES)
+            .collect()
+            .await;
         let body = body.map_err(|error| match error.is::<LengthLimitError>() {
             true => Silence::Long,
             false => Silence::Broken(cause(&*error)),
@@ -103,6 +108,15 @@ impl Outbound {
     }
 }
 
+/// The address of `path`, which begins with a slash, under `base`, which does not end with one.
+pub fn under(base: &Uri, path: &str) -> Uri {
+    let base_path = base.path().trim_end_matches('/');
+    let mut parts = base.clone().into_parts();
+    // A path that was a URL's, and one of ours, make another.
+    parts.path_and_query = format!("{base_path}{path}").parse().ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
+}
+
 /// Whether the URL names this machine.
 pub fn is_here(url: &Uri) -> bool {
     let Some(host) = url.host() else {
@@ -111,7 +125,9 @@ pub fn is_here(url: &Uri) -> bool {
     let host = host.trim_matches(['[', ']']);
     host == "localhost"
         || host.ends_with(".localhost")
-        || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+        || host
+            .parse()
+            .is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
 }
 
 /// The innermost cause, which is what an operator can act on.

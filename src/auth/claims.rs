@@ -140,11 +140,10 @@ impl Claims {
             .find_map(|&claim| self.0.get(claim)?.as_str());
         Username::cleaned(name.unwrap_or_default(), user)
     }
-
 }
 
 /// The role that is told, if it is one.
-pub(super) fn role_of(told: &Map<String, Value>) -> String {
+pub(crate) fn role_of(told: &Map<String, Value>) -> String {
     let role = told.get("role").and_then(Value::as_str);
     let role = role.filter(|role| !role.is_empty() && role.len() <= ROLE_MAX_BYTES);
     role.unwrap_or(DEFAULT_ROLE).to_owned()
@@ -159,7 +158,7 @@ const CLOCKS: &str = "set the clocks of both machines (NTP)";
 const USER_ID: &str = "put the user's number into the claim user_id";
 
 /// `seconds` in the largest unit that says enough: `45 s`, `3 min`, `2 h`, `5 d`.
-pub(super) fn span(seconds: i64) -> String {
+pub(crate) fn span(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

@@ -2,6 +2,7 @@
 //!
 //! Two stages: [`ServeArgs`] is what was typed, or stood in the environment or in `.env`; [`Config`] is what it means.
 
+mod backend;
 mod error;
 mod limits;
 
@@ -11,7 +12,9 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use hyper::Uri;
 
+pub use backend::{Copies, CopyArgs, Switch, Webhook};
 pub use error::StartupError;
 pub use limits::{
     FEED_BATCHES, GOOD_SECRET_BYTES, HISTORY_DEFAULT, Limits, NEW_ACCOUNTS_BURST, NEW_ROOMS_BURST,
@@ -24,6 +27,7 @@ use crate::{
     clock::Clock,
     store::sqlite::Mode,
 };
+use backend::http_url;
 use error::usage;
 
 /// Where the data lies and which secret signs tokens: what the server and `chat-server token` must agree on.
@@ -38,6 +42,9 @@ pub struct StorageArgs {
         value_name = "FILE"
     )]
     pub db: String,
+    /// Your backend, such as http://localhost:8080: it knows the users, and gets a copy of every message
+    #[arg(long, env = "BACKEND_URL", hide_env_values = true, value_name = "URL")]
+    pub backend_url: Option<String>,
     /// File that holds the secret of your backend's tokens (or set JWT_SECRET in the environment)
     #[arg(long, value_name = "FILE")]
     pub jwt_secret_file: Option<PathBuf>,
@@ -84,6 +91,9 @@ pub struct ServeArgs {
     /// Listen beyond this machine although JWT_SECRET has fewer than 16 bytes
     #[arg(long)]
     pub allow_weak_secret: bool,
+    /// What is sent to other servers.
+    #[command(flatten)]
+    pub copies: CopyArgs,
     /// The limits.
     #[command(flatten)]
     pub limits: Limits,
@@ -105,6 +115,10 @@ pub struct Config {
     pub database: PathBuf,
     /// Where to listen.
     pub bind: SocketAddr,
+    /// The backend's URL, without a slash at its end.
+    pub backend: Option<Uri>,
+    /// Which copies leave this server.
+    pub copies: Copies,
     /// The backend's secret.
     pub secret: Option<NamedSecret>,
     /// The backend's public key, in PEM, instead. With neither it is standalone mode.
@@ -219,6 +233,13 @@ impl StorageArgs {
         })
     }
 
+    /// What `--backend-url` says, if it is given.
+    pub fn backend(&self) -> Result<Option<Uri>, StartupError> {
+        let url = self.backend_url.as_deref().filter(|url| !url.is_empty());
+        url.map(|url| http_url("--backend-url (BACKEND_URL)", url))
+            .transpose()
+    }
+
     /// What the flags demand of tokens.
     pub fn demands(&self) -> Demands {
         Demands {
@@ -234,6 +255,8 @@ impl Config {
         Self {
             database,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            backend: None,
+            copies: Copies::default(),
             secret: None,
             public_key: None,
             demands: Demands::default(),
@@ -280,6 +303,8 @@ impl Config {
         let config = Self {
             database: args.storage.database()?,
             bind,
+            backend: args.storage.backend()?,
+            copies: Copies::default(),
             secret,
             public_key,
             demands,
@@ -301,7 +326,7 @@ impl Config {
 
     /// Who hands out user ids.
     pub fn mode(&self) -> Mode {
-        if self.secret.is_some() || self.public_key.is_some() {
+        if self.backend.is_some() || self.secret.is_some() || self.public_key.is_some() {
             Mode::Integrated
         } else {
             Mode::Standalone

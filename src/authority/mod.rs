@@ -1,8 +1,12 @@
 //! Who judges tokens: this server by a key, or the backend that is asked.
 
+mod backend;
+
 use std::sync::Arc;
 
-use super::{Backend, Denial, Identity, Tokens};
+pub use backend::Backend;
+
+use crate::auth::{Denial, Identity, Tokens};
 
 /// The one judge of this server's tokens.
 #[derive(Debug)]

@@ -8,13 +8,18 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::http::{Request, Uri, header::{ACCEPT, AUTHORIZATION}};
 use http_body_util::Full;
+use hyper::{
+    Request, Uri,
+    header::{ACCEPT, AUTHORIZATION},
+};
 use serde_json::{Map, Value};
 use tokio::{sync::Mutex as Turn, time::Instant};
 
-use super::{Denial, Expiry, Identity, Refusal, TOKEN_MAX_BYTES, claims::span, decoded, header, refuse};
 use crate::{
+    auth::{
+        Denial, Expiry, Identity, Refusal, TOKEN_MAX_BYTES, readable_exp, refuse, role_of, span,
+    },
     outbound::{Answer, Outbound},
     protocol::{MAX_ID, UserId, Username},
 };
@@ -50,7 +55,9 @@ struct Known {
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backend").field("me", &self.me).finish_non_exhaustive()
+        f.debug_struct("Backend")
+            .field("me", &self.me)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,7 +84,11 @@ impl Backend {
         }
         let verdict = self.ask(token, exp).await;
         let kept = match &verdict {
-            Ok(_) => exp.map_or(YES, |exp| YES.min(Duration::from_secs(exp.saturating_sub(now).max(0).unsigned_abs()))),
+            Ok(_) => exp.map_or(YES, |exp| {
+                YES.min(Duration::from_secs(
+                    exp.saturating_sub(now).max(0).unsigned_abs(),
+                ))
+            }),
             Err(Denial::Unavailable(_)) => SILENT,
             Err(_) => NO,
         };
@@ -98,7 +109,9 @@ impl Backend {
             // What somebody waits for, or cannot be looked into, is in use.
             known.retain(|_, turn| {
                 Arc::strong_count(turn) > 1
-                    || turn.try_lock().is_ok_and(|known| known.as_ref().is_some_and(|known| now < known.until))
+                    || turn
+                        .try_lock()
+                        .is_ok_and(|known| known.as_ref().is_some_and(|known| now < known.until))
             });
         }
         known.entry(key).or_default().clone()
@@ -110,12 +123,17 @@ impl Backend {
             .header(ACCEPT, "application/json")
             .body(Full::default());
         let Ok(request) = request else {
-            return refuse("the token cannot be sent to the backend", "copy the whole token")?;
+            return refuse(
+                "the token cannot be sent to the backend",
+                "copy the whole token",
+            )?;
         };
         let answer = self.outbound.send(request).await;
         let answer = answer.map_err(|silence| {
             tracing::warn!(backend = %self.me, reason = %silence, "a token could not be checked");
-            Denial::Unavailable("the backend that knows the users does not answer: try again".to_owned())
+            Denial::Unavailable(
+                "the backend that knows the users does not answer: try again".to_owned(),
+            )
         })?;
         match answer.status {
             200 => identity(&answer, exp).ok_or_else(|| {
@@ -139,19 +157,19 @@ fn acceptable(token: &str, exp: Option<i64>, now: i64) -> Result<(), Denial> {
     let is_sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     if token.len() > TOKEN_MAX_BYTES || !is_sendable {
         let reason = format!("a token has 1 to {TOKEN_MAX_BYTES} visible ASCII characters");
-        refuse(reason, "copy the whole token, without quotes or line breaks")?;
+        refuse(
+            reason,
+            "copy the whole token, without quotes or line breaks",
+        )?;
     }
     if let Some(exp) = exp.filter(|exp| *exp <= now) {
         let ago = span(now.saturating_sub(exp));
-        refuse(format!("token expired {ago} ago"), "get a new token: log in again")?;
+        refuse(
+            format!("token expired {ago} ago"),
+            "get a new token: log in again",
+        )?;
     }
     Ok(())
-}
-
-/// When the token ends, if it is a JWT that says so. Nothing is believed but that it may end sooner.
-fn readable_exp(token: &str) -> Option<i64> {
-    header(token)?;
-    decoded(token.split('.').nth(1)?)?.get("exp")?.as_i64()
 }
 
 /// The user in the answer, bare or within `data` or `user`, or both.
@@ -164,7 +182,9 @@ fn identity(answer: &Answer, exp: Option<i64>) -> Option<Identity> {
         }
     }
     let id = match user.get("id")? {
-        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok()?,
+        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().ok()?
+        }
         value => value.as_i64()?,
     };
     let id = UserId::new(id)?;
@@ -172,7 +192,7 @@ fn identity(answer: &Answer, exp: Option<i64>) -> Option<Identity> {
     Some(Identity {
         user: id,
         username: Username::cleaned(text("username"), id),
-        role: super::claims::role_of(user),
+        role: role_of(user),
         expiry: Expiry(exp.unwrap_or(MAX_ID)),
     })
 }
@@ -180,8 +200,16 @@ fn identity(answer: &Answer, exp: Option<i64>) -> Option<Identity> {
 /// The backend's own words, if it has some that are fit to be shown.
 fn refusal(answer: &Answer, otherwise: &str) -> Refusal {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let words = body.as_ref().and_then(Value::as_object).and_then(words).unwrap_or(otherwise);
-    let shown: String = words.chars().filter(|&c| !crate::protocol::is_unsafe_in_names(c)).take(WORDS_MAX_CHARS).collect();
+    let words = body
+        .as_ref()
+        .and_then(Value::as_object)
+        .and_then(words)
+        .unwrap_or(otherwise);
+    let shown: String = words
+        .chars()
+        .filter(|&c| !crate::protocol::is_unsafe_in_names(c))
+        .take(WORDS_MAX_CHARS)
+        .collect();
     Refusal {
         reason: format!("{shown} (the backend's answer to GET /api/v1/auth/me)"),
         fix: "get a new token from the backend: log in there again".into(),
@@ -190,9 +218,11 @@ fn refusal(answer: &Answer, otherwise: &str) -> Refusal {
 
 /// Where backends say why: `error` or `message`, as text or as an object with `message`.
 fn words(body: &Map<String, Value>) -> Option<&str> {
-    ["error", "message", "detail"].iter().find_map(|&field| match body.get(field)? {
-        Value::String(text) => Some(text.as_str()),
-        Value::Object(inner) => inner.get("message")?.as_str(),
-        _ => None,
-    })
+    ["error", "message", "detail"]
+        .iter()
+        .find_map(|&field| match body.get(field)? {
+            Value::String(text) => Some(text.as_str()),
+            Value::Object(inner) => inner.get("message")?.as_str(),
+            _ => None,
+        })
 }
