@@ -5,11 +5,13 @@
 //! migration and no constructor, and know nothing of who is connected.
 
 mod feed;
+mod followers;
 pub mod sqlite;
 
 use std::{future::Future, pin::Pin};
 
 pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
+pub use followers::{Begin, Follower, Followers, Parked, Standing};
 
 use tokio::sync::oneshot;
 

@@ -1,0 +1,121 @@
+//! Those outside who must be told of every message, and where each of them stands.
+
+use super::{Answer, StoreError};
+use crate::protocol::{Cursor, Message, MessageId, Timestamp};
+
+/// Who follows the log from outside. Each has one cursor, which lies beside the log and outlives this process.
+///
+/// A follower's cursor moves in id order. A message that was refused for good is parked: kept with its reason, passed by
+/// the cursor, and sent again only when an operator asks for it.
+pub trait Followers: Send + Sync {
+    /// Makes sure that `follower` has a cursor, which begins at `begin` if it is new, and tells where it stands.
+    fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>>;
+
+    /// The messages of all conversations after `after`, by id: at most `limit`, and ended before their encoded size exceeds
+    /// `max_bytes`, but not before the first.
+    fn log(
+        &self,
+        after: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Vec<Message>, StoreError>>;
+
+    /// Moves the cursor to `to`, which is not before it, and forgets the last failure. With `parked`, the message `to` was
+    /// refused for that reason. Durable when it resolves.
+    fn advance(
+        &self,
+        follower: Follower,
+        to: MessageId,
+        parked: Option<String>,
+    ) -> Answer<'_, Result<(), StoreError>>;
+
+    /// Notes why the message after the cursor is not taken at present. Noted before, `failing_since` stays.
+    fn note_failure(
+        &self,
+        follower: Follower,
+        reason: String,
+    ) -> Answer<'_, Result<(), StoreError>>;
+
+    /// Everybody who ever followed.
+    fn standings(&self) -> Answer<'_, Result<Vec<Standing>, StoreError>>;
+
+    /// Parked messages after `after`, by id.
+    fn parked(
+        &self,
+        follower: Follower,
+        after: Cursor,
+        limit: u32,
+    ) -> Answer<'_, Result<Vec<Parked>, StoreError>>;
+
+    /// Parked messages that an operator wants to be sent again, by id.
+    fn due_again(
+        &self,
+        follower: Follower,
+        limit: u32,
+    ) -> Answer<'_, Result<Vec<Message>, StoreError>>;
+
+    /// What came of a parked message that was due again: with a reason it stays parked, for that one.
+    fn conclude_again(
+        &self,
+        follower: Follower,
+        id: MessageId,
+        parked: Option<String>,
+    ) -> Answer<'_, Result<(), StoreError>>;
+}
+
+/// Who follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Follower {
+    /// The backend, which keeps a copy.
+    Backend,
+    /// The webhook.
+    Webhook,
+}
+
+impl Follower {
+    /// Everybody who can.
+    pub const ALL: [Self; 2] = [Self::Backend, Self::Webhook];
+
+    /// The name in the database, in metrics and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backend => "backend",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// Where a new follower begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// With the first message that is stored.
+    Oldest,
+    /// With the first that is stored from now on.
+    Newest,
+}
+
+/// Where a follower stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Who.
+    pub follower: Follower,
+    /// Everything up to here was taken, or is parked.
+    pub position: Cursor,
+    /// How many messages are parked.
+    pub parked: u64,
+    /// Since when the next message is not taken, and why; `None` when nothing is known to be wrong.
+    pub failing: Option<(Timestamp, String)>,
+}
+
+/// A message that was refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Which.
+    pub id: MessageId,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// An operator wants it to be sent again.
+    pub due_again: bool,
+}
