@@ -70,7 +70,7 @@ CREATE INDEX messages_dm ON messages (dm_low, dm_high) WHERE dm_low IS NOT NULL;
 -- The same nonce from the same user is the same message.
 CREATE UNIQUE INDEX messages_nonce ON messages (from_user, nonce) WHERE nonce IS NOT NULL;
 
--- Who is told of every message from outside, and how far each has come. One row for each that ever was.
+-- Those outside who are told of every message, and how far each has come. One row for each that ever was one.
 CREATE TABLE followers (
     name           TEXT    PRIMARY KEY CHECK (name IN ('backend', 'webhook')),
     -- Everything up to here was taken or is parked. Never moves back.

@@ -4,6 +4,7 @@ mod new_epoch;
 #[cfg(feature = "seeded_bugs")]
 mod seeded;
 mod serve;
+mod sync;
 mod token;
 
 use std::io::{self, Write as _};
@@ -39,6 +40,9 @@ enum Command {
     Token(token::TokenArgs),
     /// Rename the log of a file that was copied back by hand, so that no client takes it for what it knew
     NewEpoch(StorageArgs),
+    /// See how the copies for other servers stand, and decide about messages that one refused
+    #[command(subcommand)]
+    Sync(sync::SyncCommand),
 }
 
 /// What `main` found outside the command line.
@@ -57,6 +61,7 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
     match cli.command {
         Some(Command::Token(args)) => token::run(&args, surroundings).await,
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
+        Some(Command::Sync(command)) => sync::run(&command),
         None => serve::run(cli.serve, surroundings).await,
     }
 }

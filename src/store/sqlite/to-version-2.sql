@@ -1,6 +1,6 @@
 -- From schema version 1 to 2. Frozen: SQLite keeps the text of a definition, so it stays as it was in that version's schema.sql.
 
--- Who is told of every message from outside, and how far each has come. One row for each that ever was.
+-- Those outside who are told of every message, and how far each has come. One row for each that ever was one.
 CREATE TABLE followers (
     name           TEXT    PRIMARY KEY CHECK (name IN ('backend', 'webhook')),
     -- Everything up to here was taken or is parked. Never moves back.
