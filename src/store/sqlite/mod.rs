@@ -4,6 +4,7 @@
 //! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see `writer.rs`.
 
 mod epoch;
+mod followers;
 mod inbox;
 mod job;
 mod listing;
