@@ -122,6 +122,15 @@ pub fn under(base: &Uri, path: &str) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
 }
 
+/// The port of the URL: given, or its scheme's.
+pub fn port(url: &Uri) -> u16 {
+    let default = match url.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    };
+    url.port_u16().unwrap_or(default)
+}
+
 /// Whether the URL names this machine.
 pub fn is_here(url: &Uri) -> bool {
     let Some(host) = url.host() else {
