@@ -152,13 +152,7 @@ fn welcome(server: &Server, config: &Config, dotenv: bool) -> String {
             lines.push("         Set JWT_SECRET to let in your backend's users instead.".into());
         }
         Mode::Integrated => {
-            let by = match &config.secret {
-                Some(named) => format!("{}, HS256", named.name),
-                None => "--jwt-public-key".to_owned(),
-            };
-            lines.push(format!(
-                "  Mode   integrated: users come with tokens of your backend ({by})"
-            ));
+            lines.push(format!("  Mode   integrated: {}", whose_users(config)));
             lines.push(
                 match config.secret {
                     Some(_) => {
@@ -208,6 +202,20 @@ fn copies(server: &Server, config: &Config) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Who lets the backend's users in.
+fn whose_users(config: &Config) -> String {
+    let by = match (&config.secret, &config.public_key, &config.jwks) {
+        (Some(named), ..) => format!("{}, HS256", named.name),
+        (None, Some(_), _) => "--jwt-public-key".to_owned(),
+        (None, None, Some((url, algorithm))) => format!("{}, keys at {url}", algorithm.as_str()),
+        (None, None, None) => match &config.backend {
+            Some(url) => return format!("{url} is asked whose a token is (GET /api/v1/auth/me)"),
+            None => "no key".to_owned(),
+        },
+    };
+    format!("users come with tokens of your backend ({by})")
 }
 
 fn display(path: &Path) -> String {
