@@ -325,6 +325,7 @@ const TIMES: Timing = Timing {
     ping: Duration::from_secs(3600),
     silence: Duration::from_secs(7200),
     in_flight: SIZES.in_flight,
+    ask_again: Duration::from_secs(300),
     retry: Duration::from_millis(1),
     ..TIMING
 };

@@ -32,6 +32,7 @@ Without a command it serves. Flags come first, then the environment, then a .env
 Environment only:
   JWT_SECRET  the secret your backend signs its tokens with (HS256); without it, and without
               --jwt-public-key, the built-in accounts are open
+  WEBHOOK_SECRET  the secret that the webhook is signed with (whsec_…), instead of one that is made
   RUST_LOG    what is logged, such as chat_server=debug";
 
 #[derive(Debug, Subcommand)]
@@ -50,6 +51,8 @@ enum Command {
 pub struct Surroundings {
     /// The value of JWT_SECRET.
     pub jwt_secret: Option<Vec<u8>>,
+    /// The value of WEBHOOK_SECRET.
+    pub webhook_secret: Option<Vec<u8>>,
     /// A `.env` file was read.
     pub dotenv: bool,
 }
