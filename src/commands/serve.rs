@@ -12,7 +12,7 @@ use super::Surroundings;
 use crate::{
     config::{Config, GOOD_SECRET_BYTES, ServeArgs, StartupError},
     server::Server,
-    store::sqlite::Mode,
+    store::{Follower, sqlite::Mode},
 };
 
 /// Exit code after a second signal: what shells give a program that SIGINT ended.
@@ -20,7 +20,7 @@ const INTERRUPTED: i32 = 130;
 
 pub(super) async fn run(args: ServeArgs, surroundings: Surroundings) -> Result<u8, StartupError> {
     let mut signals = Signals::listen()?;
-    let config = Config::resolve(args, surroundings.jwt_secret)?;
+    let config = Config::resolve(args, surroundings.jwt_secret, surroundings.webhook_secret)?;
     warn_of_short_secret(&config);
     let started = tokio::select! {
         biased;
@@ -165,11 +165,43 @@ fn welcome(server: &Server, config: &Config, dotenv: bool) -> String {
         }
     }
     lines.push(format!("  Data   {}", display(&server.database)));
+    lines.extend(copies(server, config));
     if dotenv {
         lines.push("  Note   settings were read from .env in this folder".into());
     }
     lines.push(String::new());
     lines.join("\n") + "\n"
+}
+
+/// Who else is told of every message.
+fn copies(server: &Server, config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    for state in server.copies.states() {
+        let label = if lines.is_empty() { "Copy" } else { "" };
+        let (url, follower) = (state.url(), state.follower());
+        lines.push(format!(
+            "  {label:<6} every message goes to the {follower} at {url}"
+        ));
+        if follower == Follower::Webhook.as_str() {
+            let has_dms = config
+                .copies
+                .webhook
+                .as_ref()
+                .is_some_and(|webhook| webhook.dms);
+            let dms = match has_dms {
+                true => "direct messages too",
+                false => "direct messages do not (--webhook-dms)",
+            };
+            lines.push(format!("         {dms}"));
+            if let Some(path) = &server.copies.webhook_secret {
+                lines.push(format!(
+                    "         signed with the secret in {}",
+                    display(path)
+                ));
+            }
+        }
+    }
+    lines
 }
 
 /// Who lets the backend's users in.
