@@ -75,11 +75,11 @@ async fn every_message_arrives_in_order_as_the_frames_hold_it() {
     });
     let server = server.await;
     let [mut ann, mut bob] = server.clients(["ann", "bob"]).await;
-    ann.join("general").await;
+    bob.join("general").await;
     ann.send_room("general", "now \"there\" is\n🙂").await;
-    let frame = ann.next().await;
-    bob.send_dm(1, "a word").await;
-    let dm = ann.next().await;
+    let frame = bob.next().await;
+    ann.send_dm(2, "a word").await;
+    let dm = bob.next().await;
     let requests = backend.requests(MESSAGES, 3).await;
     assert_eq!(ids(&requests), [1, 2, 3]);
     assert_eq!(requests[1].json(), frame["data"]);
@@ -111,10 +111,11 @@ async fn a_backend_that_is_away_costs_nothing_but_lag() {
     let backend = Backend::start().await;
     backend.down().await;
     let (server, mut client) = copying(&backend).await;
-    client.join("general").await;
+    let mut reader = server.client("bob").await;
+    reader.join("general").await;
     for _ in 0..30 {
         client.send_room("general", "hello").await;
-        client.next_message().await;
+        reader.next_message().await;
     }
     let failing = async {
         while server.copy("backend").failing().is_none() {
@@ -282,10 +283,11 @@ async fn chat_does_not_wait_for_a_backend_that_does_not_answer() {
     let backend = Backend::start().await;
     backend.hold();
     let (server, mut client) = copying(&backend).await;
-    client.join("general").await;
+    let mut reader = server.client("bob").await;
+    reader.join("general").await;
     for _ in 0..100 {
         client.send_room("general", "hello").await;
-        client.next_message().await;
+        reader.next_message().await;
     }
     assert_eq!(ids(&backend.requests(MESSAGES, 1).await), [1]);
     backend.release();
@@ -547,14 +549,9 @@ async fn a_copy_that_comes_back_through_a_proxy_is_not_stored_again() {
     let server = server.await;
     tokio::spawn(forward(proxy, server.address));
     let mut client = server.client("ann").await;
-    client.join("general").await;
-    for _ in 0..3 {
-        client.send_room("general", "hello").await;
-        client.next_message().await;
-    }
+    say(&mut client, 3).await;
     copied(&server, "backend", 3, &mut client).await;
     assert_eq!(server.copy("backend").delivered(), 3);
-    client.expect_silence().await;
     assert_eq!(client.room_history("general").await.len(), 3);
 }
 
@@ -628,7 +625,7 @@ async fn an_idempotency_key_is_a_nonce() {
         );
     }
     let foreign = post(server.address, &["idempotency-key: 00ff-1"], bare).await;
-    assert_eq!((foreign.status, &foreign.json()["id"]), (201, &json!(2)));
+    assert_eq!((foreign.status, &foreign.json()["seq"]), (201, &json!(2)));
 }
 
 /// The executable, which copies to `backend`.
