@@ -55,7 +55,7 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
     #[cfg(feature = "seeded_bugs")]
     seeded::arm(&cli.seeded);
     match cli.command {
-        Some(Command::Token(args)) => token::run(&args, surroundings),
+        Some(Command::Token(args)) => token::run(&args, surroundings).await,
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
         None => serve::run(cli.serve, surroundings).await,
     }

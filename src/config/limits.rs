@@ -110,6 +110,15 @@ pub struct Limits {
     /// Passwords that wait to be hashed; at 20 ms each the last waits two seconds or so
     #[arg(long, default_value_t = 128, value_name = "N", hide_short_help = true, value_parser = count(1, 10_000))]
     pub hashing_in_line: u32,
+    /// Milliseconds in which the backend must say whose a token is; somebody waits before an open page
+    #[arg(long, default_value_t = 2000, value_name = "MS", hide_short_help = true, value_parser = time(1, 60_000))]
+    pub auth_timeout_ms: u64,
+    /// Seconds for which the backend's yes to a token is believed; so long somebody whom it has locked out may still connect
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", hide_short_help = true, value_parser = time(0, 60))]
+    pub auth_cache_seconds: u64,
+    /// Seconds after which the backend is asked again about the token of an open connection, unless the token tells its end
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", hide_short_help = true, value_parser = time(1, DAY_SECONDS))]
+    pub auth_again_seconds: u64,
     /// Days that a built-in account's token lasts
     #[arg(long, default_value_t = 30, value_name = "DAYS", hide_short_help = true, value_parser = count(1, 3650))]
     pub token_days: u32,

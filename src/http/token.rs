@@ -52,8 +52,6 @@ pub(super) async fn identify(app: &App, token: Option<&str>) -> Result<Identity,
         return Err(Reject::new(ErrorCode::Unauthorized, message));
     };
     let now = app.clock.seconds();
-    let identity = app.tokens.verify(token, now, LEEWAY_SECONDS);
-    let identity =
-        identity.map_err(|refusal| Reject::new(ErrorCode::Unauthorized, refusal.reason))?;
-    app.chat.admit(identity).await
+    let identity = app.authority.identity(token, now, LEEWAY_SECONDS).await;
+    app.chat.admit(identity?).await
 }

@@ -3,6 +3,7 @@
 //! Anybody may count; only the doors read. No label carries a user, a room or a text.
 
 mod commits;
+mod sync;
 mod text;
 
 use std::sync::{Arc, atomic::AtomicU64};
@@ -14,6 +15,7 @@ use prometheus_client::{
 };
 
 pub use commits::{Commits, Extremes, Totals};
+pub use sync::{Failing, SyncState, SyncStates};
 pub use text::Format;
 
 use crate::protocol::{CloseCode, ErrorCode, Incomplete};
@@ -40,6 +42,8 @@ pub struct Metrics {
     pub fell_behind: Counter,
     /// Message frames read from the log for readers who catch up.
     pub caught_up: Counter,
+    /// How those outside who are told of every message are doing.
+    pub sync: Arc<SyncStates>,
     resumes: Family<ResumeLabel, Counter>,
     errors: Family<ErrorLabel, Counter>,
     closes: Family<CloseLabel, Counter>,
@@ -113,6 +117,7 @@ impl Default for Metrics {
             deliveries,
             fell_behind,
             caught_up,
+            sync: Arc::default(),
             resumes,
             errors,
             closes,

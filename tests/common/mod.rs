@@ -6,6 +6,7 @@
     reason = "each test program uses its own part of the vocabulary"
 )]
 
+pub mod backend;
 pub mod binary;
 pub mod client;
 pub mod described;

@@ -115,7 +115,7 @@ impl Core {
         let chat = Chat::new(store, hub.clone(), metrics.clone(), policy(sizes));
         let shared = Shared {
             chat: Arc::new(chat),
-            tokens: Arc::new(Tokens::new(SECRET, "JWT_SECRET")),
+            authority: Tokens::new(SECRET, "JWT_SECRET").into(),
             limits: Limits {
                 content_bytes: 1 << 14,
                 history_default: 50,
