@@ -36,8 +36,17 @@ pub struct PublishedKeys {
     algorithm: PublicAlgorithm,
     demands: Demands,
     keys: Mutex<Arc<KeySet>>,
-    /// When the last fetch ended; held while one is under way.
-    fetched: Turn<Option<Instant>>,
+    /// Held while the keys are fetched.
+    fetching: Turn<Fetches>,
+}
+
+/// When the last one ended.
+#[derive(Debug, Default)]
+struct Fetches {
+    /// With no keys at hand.
+    first: Option<Instant>,
+    /// With some, for the sake of another one.
+    again: Option<Instant>,
 }
 
 /// By name; the empty one is that of a key without.
@@ -56,7 +65,7 @@ impl PublishedKeys {
             algorithm,
             demands,
             keys: Mutex::default(),
-            fetched: Turn::default(),
+            fetching: Turn::default(),
         }
     }
 
@@ -96,16 +105,16 @@ impl PublishedKeys {
 
     /// Fetches the keys, unless that was done a short while ago. One at a time: whoever waited finds what came.
     async fn fetch(&self, wanted: Option<&str>) {
-        let mut fetched = self.fetched.lock().await;
+        let mut fetches = self.fetching.lock().await;
         let keys = self.keys();
         if keys.find(wanted).is_some() && !keys.is_old() {
             return;
         }
-        let pause = match keys.tokens.is_empty() {
-            true => TRIED_EVERY,
-            false => FETCHED_EVERY,
+        let (last, pause) = match keys.tokens.is_empty() {
+            true => (&mut fetches.first, TRIED_EVERY),
+            false => (&mut fetches.again, FETCHED_EVERY),
         };
-        if fetched.is_some_and(|at| at.elapsed() < pause) {
+        if last.is_some_and(|at| at.elapsed() < pause) {
             return;
         }
         match self.ask().await {
@@ -119,7 +128,7 @@ impl PublishedKeys {
                 tracing::warn!(url = %self.url, %reason, kept = keys.tokens.len(), "the keys of the backend's tokens could not be fetched");
             }
         }
-        *fetched = Some(Instant::now());
+        *last = Some(Instant::now());
     }
 
     async fn ask(&self) -> Result<HashMap<String, Tokens>, String> {

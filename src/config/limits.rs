@@ -104,6 +104,12 @@ pub struct Limits {
     /// Seconds that open connections get when the server stops
     #[arg(long, default_value_t = 5, value_name = "SECONDS", hide_short_help = true, value_parser = time(0, DAY_SECONDS))]
     pub stop_seconds: u64,
+    /// Seconds that a backend or webhook may take to answer a copy: ten times what a slow one takes
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", hide_short_help = true, value_parser = time(1, 600))]
+    pub sync_timeout_seconds: u64,
+    /// Seconds between attempts at a copy, at most: one that is back waits no longer than that, and one request is no load
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", hide_short_help = true, value_parser = time(1, DAY_SECONDS))]
+    pub sync_backoff_seconds: u64,
     /// Passwords hashed at once, at 19 MiB each
     #[arg(long, default_value_t = 2, value_name = "N", hide_short_help = true, value_parser = count(1, 64))]
     pub hashing_at_once: u32,

@@ -26,6 +26,7 @@ pub use limits::{
 use crate::{
     auth::{Demands, PublicAlgorithm},
     clock::Clock,
+    outbound,
     store::sqlite::Mode,
 };
 use error::usage;
@@ -103,6 +104,8 @@ pub struct Config {
     pub allow_origin: Vec<String>,
     /// Host of [`ServeArgs::public_url`], in lower case.
     pub public_host: Option<String>,
+    /// Its port, given or its scheme's.
+    pub public_port: Option<u16>,
     /// See [`ServeArgs::rooms`].
     pub rooms: Rooms,
     /// Register and guest are open.
@@ -129,6 +132,7 @@ impl Config {
             demands: Demands::default(),
             allow_origin: Vec::new(),
             public_host: None,
+            public_port: None,
             rooms: Rooms::Open,
             signup: true,
             switch_mode: false,
@@ -137,8 +141,12 @@ impl Config {
         }
     }
 
-    /// What the arguments mean; `environment` is the value of JWT_SECRET.
-    pub fn resolve(args: ServeArgs, environment: Option<Vec<u8>>) -> Result<Self, StartupError> {
+    /// What the arguments mean; `environment` is the value of JWT_SECRET, `webhook_secret` that of WEBHOOK_SECRET.
+    pub fn resolve(
+        args: ServeArgs,
+        environment: Option<Vec<u8>>,
+        webhook_secret: Option<Vec<u8>>,
+    ) -> Result<Self, StartupError> {
         let bind = args
             .bind
             .to_socket_addrs()
@@ -161,15 +169,19 @@ impl Config {
                  secret, --bind 127.0.0.1:9001, or --allow-weak-secret"
             ));
         }
+        let public_url = args.public_url.as_deref().map(public_url).transpose()?;
         let config = Self {
             bind,
-            copies: Copies::default(),
+            copies: args
+                .copies
+                .resolve(stored.backend.is_some(), webhook_secret)?,
             allow_origin: args
                 .allow_origin
                 .iter()
                 .map(|origin| normal_origin(origin))
                 .collect::<Result<_, _>>()?,
-            public_host: args.public_url.as_deref().map(public_host).transpose()?,
+            public_host: public_url.as_ref().and_then(host_of),
+            public_port: public_url.as_ref().map(outbound::port),
             rooms: args.rooms,
             signup: !args.no_signup,
             switch_mode: args.switch_mode,
@@ -231,15 +243,21 @@ fn normal_origin(origin: &str) -> Result<String, StartupError> {
     ))
 }
 
-fn public_host(url: &str) -> Result<String, StartupError> {
+fn public_url(url: &str) -> Result<Uri, StartupError> {
     let parsed = url
-        .parse::<axum::http::Uri>()
+        .parse::<Uri>()
         .ok()
         .filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
-    match parsed.as_ref().and_then(axum::http::Uri::host) {
-        Some(host) => Ok(host.trim_matches(['[', ']']).to_ascii_lowercase()),
+    match parsed.filter(|url| url.host().is_some()) {
+        Some(url) => Ok(url),
         None => usage(format!(
             "--public-url {url:?} is no URL: use one such as https://chat.example.org"
         )),
     }
+}
+
+/// As origins write it: without the brackets of an IPv6 address.
+fn host_of(url: &Uri) -> Option<String> {
+    let host = url.host()?;
+    Some(host.trim_matches(['[', ']']).to_ascii_lowercase())
 }

@@ -157,6 +157,8 @@ impl StorageArgs {
     /// What `--backend-url` says, if it is given.
     pub fn backend(&self) -> Result<Option<Uri>, StartupError> {
         let url = self.backend_url.as_deref().filter(|url| !url.is_empty());
+        // Paths are put behind it, each with a slash of its own.
+        let url = url.map(|url| url.trim_end_matches('/'));
         url.map(|url| http_url("--backend-url (BACKEND_URL)", url))
             .transpose()
     }

@@ -3,6 +3,7 @@
 //! What each part takes is put together in `wiring.rs`; connections are accepted in `door.rs`.
 
 mod authority;
+mod copies;
 mod door;
 mod wiring;
 
@@ -24,6 +25,7 @@ use crate::{
     },
 };
 pub use authority::{backends_authority, backends_tokens, kept_tokens};
+pub use copies::Copying;
 use door::Door;
 
 /// A server that accepts connections.
@@ -35,6 +37,8 @@ pub struct Server {
     pub database: PathBuf,
     /// Who hands out user ids.
     pub mode: Mode,
+    /// Who outside is told of every message.
+    pub copies: Copying,
     hub: Arc<Hub>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -54,6 +58,7 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(system("the listening address cannot be read"))?;
+        copies::never_ourselves(&config, address).await?;
         let metrics = Arc::new(Metrics::default());
         let opened = open_store(&config, &metrics).await?;
         let store: Arc<dyn Store> = Arc::new(opened.store);
@@ -70,6 +75,14 @@ impl Server {
         ));
         let relay = tokio::spawn(relay::run(opened.feed, hub.clone()));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let copying = copies::Start {
+            config: &config,
+            database: &opened.database,
+            store: store.clone(),
+            hub: &hub,
+            metrics: &metrics,
+        };
+        let copies = copying.run(&tasks, &stop).await?;
         let app = wiring::app(
             &config,
             store,
@@ -96,6 +109,7 @@ impl Server {
             address,
             database: opened.database,
             mode: config.mode(),
+            copies,
             hub,
             stop,
             tasks,

@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     thread,
+    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -79,6 +80,8 @@ pub struct Request {
     /// Names in lower case.
     pub headers: HashMap<String, String>,
     pub body: String,
+    /// When it was there.
+    pub at: Instant,
 }
 
 impl Request {
@@ -182,7 +185,8 @@ impl Backend {
             .push_back(reply);
     }
 
-    /// Answers nobody until it is told to [`release`](Backend::release): requests are recorded and wait.
+    /// Answers nobody until it is told to [`release`](Backend::release): requests are recorded, messages are kept, and both
+    /// wait for their answers.
     pub fn hold(&self) {
         self.state.held.send_replace(true);
     }
@@ -295,14 +299,12 @@ async fn serve(stream: TcpStream, state: Arc<State>) -> Option<()> {
             next.or_else(|| book.always.get(&path).cloned())
                 .unwrap_or(Reply::Well)
         };
-        state.count.send_modify(|count| *count += 1);
-        let mut held = state.held.subscribe();
-        held.wait_for(|held| !held).await.ok()?;
         let well = matches!(reply, Reply::Well | Reply::KeptButCut)
             .then(|| state.well(&request))
             .unwrap_or((404, Value::Null));
-        // For those who wait until something is kept.
-        state.count.send_modify(|_| {});
+        state.count.send_modify(|count| *count += 1);
+        let mut held = state.held.subscribe();
+        held.wait_for(|held| !held).await.ok()?;
         let reply = match reply {
             Reply::Well => Reply::json(well.0, &well.1),
             reply => reply,
@@ -363,6 +365,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
         path,
         headers,
         body: String::from_utf8(body).unwrap(),
+        at: Instant::now(),
     })
 }
 

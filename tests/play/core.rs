@@ -239,6 +239,7 @@ pub const TIMING: Timing = Timing {
     ping: Duration::from_secs(25),
     silence: Duration::from_secs(60),
     in_flight: SMALL.in_flight,
+    ask_again: Duration::from_secs(300),
     retry: Duration::from_millis(100),
     slowest_reader: 4096,
 };
