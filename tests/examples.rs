@@ -478,6 +478,9 @@ async fn users_of_the_example_backend_come_in_with_its_tokens_and_nobody_else() 
     let url = format!("http://{address}");
     let args = ["--bind", "127.0.0.1:0", "--backend-url", &url];
     let server = Running::start(&mut chat_server(folder.path(), &args));
+    // Bob has been here, so he can be written to.
+    let bobs = http::me(server.address, bob["token"].as_str().unwrap()).await;
+    assert_eq!(bobs.status, 200, "{bobs:?}");
     let token = ann["token"].as_str().unwrap();
     let user = http::me(server.address, token).await.json();
     assert_eq!(
@@ -487,6 +490,11 @@ async fn users_of_the_example_backend_come_in_with_its_tokens_and_nobody_else() 
     backend.until("whose    ann's token").await;
     let mut ann = Client::connect(server.address, &format!("/ws?token={token}"), 1, "ann").await;
     ann.send_room("general", "Hello!").await;
+    ann.send_dm(2, "psst").await;
+    let copies = backend.until("psst").await;
+    assert_eq!(copies.len(), 2, "{copies:#?}");
+    assert!(copies[0].ends_with("  in #general from ann (1), 6 bytes: Hello!"));
+    assert!(copies[1].ends_with("  to user 2 from ann (1), 4 bytes: psst"));
     let answer = http::me(server.address, "something-else").await;
     assert!(
         answer.status == 401 && answer.body.contains("this token is not known here"),

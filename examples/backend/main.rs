@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --example backend
-//! cargo run -- --backend-url http://localhost:8080 --db target/demo.db
+//! cargo run -- --backend-url http://localhost:8080 --db demo.db
 //! ```
 //!
 //! A chat-server asks two things of a backend, and the rules that they keep are said beside them: [`users::me`] and

@@ -270,7 +270,7 @@ test('a password lets in again, a wrong one is refused in words, and a token can
   await person.leave();
 });
 
-test('with a backend: its users log in there, its tokens let them in and no other does, and they talk', async () => {
+test('with a backend: its users log in there, its tokens let them in and no other does, and it has a copy of what they say', async () => {
   behind = await Server.start('--backend-url', backend.url);
   try {
     const [gina, gus] = await Promise.all([User.arrive('gina', 'Log in'), User.arrive('gus', 'Log in')]);
@@ -282,6 +282,8 @@ test('with a backend: its users log in there, its tokens let them in and no othe
     await gus.writes('And hello to you');
     await gina.page.getByRole('button', { name: 'gus 1 unread' }).click();
     await gina.sees('And hello to you');
+    assert.match(await backend.says('Hello from'), /^message .* in #general from gina/);
+    assert.match(await backend.says('And hello'), /^message .* to user \d+ from gus/);
 
     await gus.page.evaluate(() => sessionStorage.setItem('chat-token', 'nobody-has-this-one'));
     await gus.page.reload();
