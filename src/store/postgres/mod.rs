@@ -1,0 +1,231 @@
+//! The log in a PostgreSQL database (15 or newer), which several nodes and other programs may share.
+//!
+//! # What is assigned under which lock, and why
+//! A message's **position** is its id on the wire and every reader's cursor; its **seq** counts it within its room or pair.
+//! Both are assigned while the one row of `chat_log` is locked (`FOR UPDATE`), by a transaction that holds the lock until
+//! it is committed. PostgreSQL makes a transaction visible before it lets its locks go, so whoever gets the lock sees all
+//! that was stored before: **positions appear in the order of their commits, on every node**, and `position > n ORDER BY
+//! position` never passes anything over. A sequence alone would not do: its numbers are drawn long before the commit.
+//! The price is that commits stand in line, over all nodes. Each node makes one transaction of what arrived while its last
+//! one was under way (`writer.rs`), so it is commits that are bounded by that line, and messages are not.
+//!
+//! Nothing that somebody else may hold is waited for under that lock. The rows of senders, recipients and rooms are locked
+//! before it and only where nobody is in the way (`SKIP LOCKED`): who cannot be locked gets `Unavailable`, alone. A node
+//! that freezes while it holds the lock loses it with its session (`idle_in_transaction_session_timeout`).
+//!
+//! # Foreign rows
+//! A row that another program inserts into `messages` has no position. A node that sees one (each looks every
+//! [`LOOK_EVERY`]) takes it into the log: position and seq are assigned like its own messages', after the foreigner's
+//! commit, under the log's lock and no other; rows that are locked are passed by until the next look. So a foreign
+//! transaction that stays open stalls nobody, and its rows come when it ends, after what was stored in between. What is
+//! no message (blank, nobody's, in no room) gets position 0, which no reader sees, and a line in the log. The messages that
+//! were there before this program are taken in the same way, before the first client is served.
+//!
+//! A row keeps its own `id`. Own messages draw theirs from the table's sequence under the lock and take it for their
+//! position too; so does a foreign row that is taken in before a later id. One that comes late gets a number that no row
+//! has. So the id on the wire is nearly always the one in the table, and never that of another row.
+//!
+//! # Several nodes
+//! `announce.rs` moves through the log with a cursor and feeds what lies after it to this node's readers: its own
+//! messages, the other nodes' and the foreigners', by the same statement and in the same order. When nothing came in
+//! between, a node's own commit goes into the feed from memory, which saves that statement. `NOTIFY` only wakes: it
+//! carries nothing, and without it [`LOOK_EVERY`] does the same, later. It is sent by a transaction of its own, with
+//! `synchronous_commit=off`, after the commit and at most one at a time: inside the commit it would hold a lock of the whole
+//! server's (PostgreSQL's `async.c`, `PreCommit_Notify`) while the disk is written, and other databases' programs that
+//! notify would stand in line with ours, and ours with theirs.
+//!
+//! # What a failure means
+//! | what happened | what is said | what is true |
+//! | --- | --- | --- |
+//! | no connection, or it broke before `COMMIT` was sent | `Unavailable` | nothing is stored: the server undoes what lost its client |
+//! | the server refused a statement | `Unavailable`, `Full` or `Internal`, for that job alone | nothing is stored |
+//! | the server refused the commit | the same | nothing is stored |
+//! | the connection broke, or patience ended, after `COMMIT` was sent; the server was shut down in it | `Uncertain` | it may be stored; if it is, the cursor finds it and the feed tells it |
+//!
+//! After a failed statement, `COMMIT` succeeds and stores nothing; so nothing here commits after an error.
+//!
+//! # What is added to the tables that are there
+//! To `messages` four columns that may be empty, with three indexes that hold only rows with a position and one of those
+//! without. To `users` and `rooms` nothing: what this program must know of them lies in tables of its own, which begin with
+//! `chat_` (`schema.sql`). Of times without a zone the session's zone is taken, once: what is sent is kept in milliseconds.
+
+mod announce;
+mod append;
+mod connect;
+mod directory;
+mod error;
+mod followers;
+mod inbox;
+mod listen;
+mod reader;
+mod rows;
+mod schema;
+mod take_in;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use error::OpenError;
+
+use super::{
+    Answer, AppendError, CommitFeed, Messages, NewMessage, Page, Receipt, Scope, StoreError, feed,
+    sqlite::{Counters, Mode},
+};
+use crate::{
+    clock::Clock,
+    protocol::{Ack, Cursor, Window},
+};
+use announce::Announcer;
+use connect::{Database, Pool};
+use writer::{Job, Writer};
+
+/// How often a node looks for what nobody told it of. A foreign row is with its readers well within a second.
+pub const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Where the database is and how hard it may be worked.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `postgres://user:password@host/database`.
+    pub url: String,
+    /// Who hands out user ids; must be what the database remembers.
+    pub mode: Mode,
+    /// Overwrites what the database remembers.
+    pub switch_mode: bool,
+    /// Jobs in line for the writer.
+    pub write_queue: usize,
+    /// Most jobs in one transaction.
+    pub batch_max: usize,
+    /// Commits that the relay may be behind.
+    pub feed_batches: usize,
+    /// Connections beside the writer's and the listener's.
+    pub readers: u32,
+    /// How long anything waits: for room in the line, for a connection, for an answer.
+    pub patience: Duration,
+    /// Stamps what is stored.
+    pub clock: Clock,
+}
+
+/// The open database. Cheap to share behind an `Arc`.
+#[derive(Debug)]
+pub struct PgStore {
+    jobs: mpsc::Sender<Job>,
+    pool: Pool,
+    epoch: String,
+    patience: Duration,
+    clock: Clock,
+}
+
+/// Ends the writer: returned beside the store, and kept by whoever stops the program.
+#[derive(Debug)]
+pub struct WriterHandle {
+    jobs: mpsc::Sender<Job>,
+    announcer: Arc<Announcer>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl PgStore {
+    /// Connects, makes what is missing in the database, takes in what is there, and starts this node's writer and listener.
+    pub async fn open(
+        options: &Options,
+        counters: Counters,
+    ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
+        let database = Database::parse(&options.url, options.patience)?;
+        let opened = schema::open(&database, options).await?;
+        let pool = Pool::new(&database, options, opened.shape)?;
+        let (feed_sender, feed) = feed(options.feed_batches);
+        let announcer = Arc::new(Announcer::new(pool.clone(), feed_sender, opened.position));
+        let (jobs, line) = mpsc::channel(options.write_queue);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let bell = listen::Bell::default();
+        let writer = Writer::new(
+            database.clone(),
+            line,
+            announcer.clone(),
+            bell.clone(),
+            options,
+            counters,
+            opened.shape,
+        );
+        tasks.spawn(writer.run());
+        let listener = listen::Listener {
+            database,
+            pool: pool.clone(),
+            announcer: announcer.clone(),
+            jobs: jobs.clone(),
+            bell,
+        };
+        tasks.spawn(listener.run(stop.clone()));
+        tasks.close();
+        let handle = WriterHandle {
+            jobs: jobs.clone(),
+            announcer,
+            stop,
+            tasks,
+        };
+        let store = Self {
+            jobs,
+            pool,
+            epoch: opened.epoch,
+            patience: options.patience,
+            clock: options.clock.clone(),
+        };
+        Ok((store, feed, handle))
+    }
+}
+
+impl WriterHandle {
+    /// Commits what is in line, ends the feed and closes the connections.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.jobs.send(Job::Stop).await;
+        self.tasks.wait().await;
+        self.announcer.end().await;
+    }
+}
+
+impl Messages for PgStore {
+    fn append(&self, message: NewMessage) -> Answer<'_, Result<Receipt, StoreError>> {
+        use mpsc::error::SendTimeoutError::{Closed, Timeout};
+        Box::pin(async move {
+            let (reply, receipt) = oneshot::channel::<Result<Ack, AppendError>>();
+            let job = Job::Append { message, reply };
+            let in_line = self.jobs.send_timeout(job, self.patience).await;
+            in_line.map_err(|error| match error {
+                Timeout(_) => StoreError::Unavailable("the write queue is full"),
+                Closed(_) => StoreError::Unavailable("the writer has stopped"),
+            })?;
+            Ok(Receipt::new(receipt))
+        })
+    }
+
+    fn read(
+        &self,
+        scope: Scope,
+        window: Window,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Page, StoreError>> {
+        Box::pin(reader::page(&self.pool, scope, window, max_bytes))
+    }
+
+    fn count(
+        &self,
+        scope: Scope,
+        after: Cursor,
+        until: Cursor,
+        enough: u32,
+    ) -> Answer<'_, Result<u32, StoreError>> {
+        Box::pin(reader::count(&self.pool, scope, after, until, enough))
+    }
+
+    fn latest_id(&self) -> Answer<'_, Result<Cursor, StoreError>> {
+        Box::pin(reader::latest_id(&self.pool))
+    }
+
+    fn epoch(&self) -> &str {
+        &self.epoch
+    }
+}
