@@ -6,6 +6,8 @@
 
 mod feed;
 mod followers;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
 
 use std::{future::Future, pin::Pin};

@@ -12,6 +12,8 @@ pub mod client;
 pub mod described;
 pub mod http;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -12,6 +12,8 @@ mod followers;
 mod inbox;
 mod listing;
 mod migration;
+#[cfg(feature = "postgres")]
+mod nodes;
 mod read;
 
 use std::{
@@ -53,6 +55,9 @@ enum Backend {
     Sqlite(TempDir, WriterHandle),
     /// The double.
     Memory(Disk, MemoryWriter),
+    /// PostgreSQL, at this URL.
+    #[cfg(feature = "postgres")]
+    Postgres(String, chat_server::store::postgres::WriterHandle),
 }
 
 impl Log {
@@ -77,6 +82,36 @@ impl Log {
             store: Arc::new(store),
             feed,
             backend: Backend::Sqlite(folder, writer),
+        }
+    }
+
+    /// An empty database of its own; `None` where there is no PostgreSQL.
+    #[cfg(feature = "postgres")]
+    async fn postgres() -> Option<Self> {
+        Some(Self::postgres_at(common::postgres::url_of_a_new_database()?).await)
+    }
+
+    /// One more node on this database.
+    #[cfg(feature = "postgres")]
+    async fn postgres_at(url: String) -> Self {
+        use chat_server::store::postgres::{Options, PgStore};
+        let options = Options {
+            url: url.clone(),
+            mode: Mode::Standalone,
+            switch_mode: false,
+            write_queue: 1024,
+            batch_max: 256,
+            feed_batches: 1024,
+            readers: 2,
+            patience: Duration::from_secs(5),
+            clock: ticking(),
+        };
+        let opened = PgStore::open(&options, Counters::default()).await;
+        let (store, feed, writer) = opened.unwrap();
+        Self {
+            store: Arc::new(store),
+            feed,
+            backend: Backend::Postgres(url, writer),
         }
     }
 
@@ -106,6 +141,11 @@ impl Log {
                 soon("the writer", writer.stop()).await;
                 Self::memory_on(disk)
             }
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(url, writer) => {
+                soon("the writer", writer.stop()).await;
+                Self::postgres_at(url).await
+            }
         }
     }
 
@@ -114,6 +154,8 @@ impl Log {
         match self.backend {
             Backend::Sqlite(..) => Self::sqlite().await,
             Backend::Memory(..) => Self::memory().await,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(..) => Self::postgres().await.unwrap(),
         }
     }
 
@@ -138,6 +180,14 @@ impl Log {
                 assert_eq!(asked, 1);
             }
             Backend::Memory(disk, _) => disk.ask_again(follower, id),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(url, _) => {
+                let (name, id) = (follower.as_str(), id.get());
+                let sql = format!(
+                    "UPDATE chat_parked SET due_again = true WHERE follower = '{name}' AND message = {id} RETURNING 1"
+                );
+                assert_eq!(common::postgres::sql(url, &sql), ["1"]);
+            }
         }
     }
 
@@ -231,6 +281,18 @@ macro_rules! laws {
     ($($part:ident { $($law:ident)* })*) => {
         laws! { on sqlite: $($($part $law)*)* }
         laws! { on memory: $($($part $law)*)* }
+        laws! { on postgres, if it is there: $($($part $law)*)* }
+    };
+    (on $backend:ident, if it is there: $($part:ident $law:ident)*) => {
+        #[cfg(feature = "postgres")]
+        mod $backend {
+            $(#[tokio::test]
+            async fn $law() {
+                if let Some(log) = crate::Log::$backend().await {
+                    crate::$part::$law(log.with_users().await).await;
+                }
+            })*
+        }
     };
     (on $backend:ident: $($part:ident $law:ident)*) => {
         mod $backend {

@@ -55,6 +55,7 @@ mod connect;
 mod directory;
 mod error;
 mod followers;
+mod heads;
 mod inbox;
 mod listen;
 mod reader;

@@ -100,7 +100,7 @@ impl Job {
 
 impl StoreError {
     /// The same error for one more of those who wait.
-    fn again(&self) -> Self {
+    pub(in crate::store) fn again(&self) -> Self {
         match self {
             Self::Full => Self::Full,
             Self::Unavailable(why) => Self::Unavailable(why),

@@ -1,0 +1,227 @@
+//! Connections: the settings that each has, and the pool of those that are used for one statement at a time.
+//!
+//! Nothing waits without an end: not for a connection, not for an answer. A connection whose answer is late is thrown away,
+//! since the next statement on it would wait for the last one's answer. No TLS yet.
+
+use std::{str::FromStr as _, sync::Arc, time::Duration};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{
+    Client, Config, Error, NoTls, Row, config::SslMode, error::SqlState, types::ToSql,
+};
+
+use super::{
+    Options,
+    error::{OpenError, is_lost, of_commit, text, translate},
+    schema::Shape,
+};
+use crate::store::StoreError;
+
+/// Values for the placeholders of a statement.
+pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// Where the database is.
+#[derive(Clone, Debug)]
+pub(super) struct Database {
+    config: Arc<Config>,
+    pub(super) patience: Duration,
+}
+
+/// A connection of its own, which ends at once when it is dropped.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) driver: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Closes the socket; what was not committed is undone by the server.
+        self.driver.abort();
+    }
+}
+
+impl Database {
+    pub(super) fn parse(url: &str, patience: Duration) -> Result<Self, OpenError> {
+        let mut config = Config::from_str(url).map_err(|error| OpenError::Url(text(&error)))?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(OpenError::Tls);
+        }
+        // A session that stands still in a transaction may hold the log's lock: it ends before others lose patience.
+        // A statement that runs longer than anybody waits for it is of no use.
+        let settings = format!(
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=2000 -c client_min_messages=warning",
+            patience.as_millis(),
+            patience.as_millis(),
+        );
+        let settings = match config.get_options() {
+            Some(given) => format!("{given} {settings}"),
+            None => settings,
+        };
+        config
+            .options(settings)
+            .application_name("chat-server")
+            .connect_timeout(patience)
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(3))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(15));
+        Ok(Self {
+            config: Arc::new(config),
+            patience,
+        })
+    }
+
+    /// A connection of its own, driven by a task.
+    pub(super) async fn connect(&self) -> Result<Session, String> {
+        let (client, connection) = self.dial().await?;
+        let driver = tokio::spawn(async move {
+            // Whoever asks through the client hears of it.
+            let _ = connection.await;
+        });
+        Ok(Session { client, driver })
+    }
+
+    /// A connection that the caller drives.
+    pub(super) async fn dial(
+        &self,
+    ) -> Result<
+        (
+            Client,
+            tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>,
+        ),
+        String,
+    > {
+        match timeout(self.patience, self.config.connect(NoTls)).await {
+            Ok(Ok(both)) => Ok(both),
+            Ok(Err(error)) => Err(text(&error)),
+            Err(_) => Err("it did not answer in time".into()),
+        }
+    }
+}
+
+/// Connections for one statement at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Pool {
+    pool: deadpool_postgres::Pool,
+    patience: Duration,
+    pub(super) shape: Shape,
+}
+
+impl Pool {
+    pub(super) fn new(
+        database: &Database,
+        options: &Options,
+        shape: Shape,
+    ) -> Result<Self, OpenError> {
+        let fast = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config((*database.config).clone(), NoTls, fast);
+        let pool = deadpool_postgres::Pool::builder(manager)
+            .max_size(options.readers.max(1) as usize)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(options.patience),
+                create: Some(options.patience),
+                recycle: Some(options.patience),
+            })
+            .build()
+            .map_err(|error| OpenError::Unreachable(error.to_string()))?;
+        Ok(Self {
+            pool,
+            patience: options.patience,
+            shape,
+        })
+    }
+
+    /// Reads: asked a second time when the connection turns out to be gone, as after a restart of the database.
+    pub(super) async fn read(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+        let asked = match self.ask(sql, params).await {
+            Err(Miss::Failed(error)) if is_lost(&error) || plan_is_old(&error) => {
+                self.ask(sql, params).await
+            }
+            asked => asked,
+        };
+        asked.map_err(Miss::of_read)
+    }
+
+    /// Changes something by one statement, which is a transaction.
+    pub(super) async fn change(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let changed = self.ask(sql, params).await;
+        changed.map_err(Miss::of_change)
+    }
+
+    /// The same, for those to whom it matters what the server refused it for.
+    pub(super) async fn try_change(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Miss> {
+        self.ask(sql, params).await
+    }
+
+    async fn ask(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Miss> {
+        let client = self.pool.get().await;
+        let client = client.map_err(|error| Miss::Nobody(error.to_string()))?;
+        let answer = timeout(self.patience, async {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, params).await
+        });
+        match answer.await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => {
+                if plan_is_old(&error) {
+                    // Somebody changed a table: every statement that was prepared may be of no use.
+                    drop(Object::take(client));
+                }
+                Err(Miss::Failed(error))
+            }
+            Err(_) => {
+                drop(Object::take(client));
+                Err(Miss::Late)
+            }
+        }
+    }
+}
+
+/// Why a statement brought nothing.
+#[derive(Debug)]
+pub(super) enum Miss {
+    /// It was not asked.
+    Nobody(String),
+    /// The server's word, or the connection's end.
+    Failed(Error),
+    /// No answer.
+    Late,
+}
+
+impl Miss {
+    /// Its meaning, when nothing was to be changed.
+    fn of_read(self) -> StoreError {
+        match self {
+            Self::Nobody(why) => nobody(&why),
+            Self::Failed(error) => translate(error),
+            Self::Late => StoreError::Unavailable("the database did not answer in time"),
+        }
+    }
+
+    /// Its meaning, of something that may have been committed.
+    pub(super) fn of_change(self) -> StoreError {
+        match self {
+            Self::Nobody(why) => nobody(&why),
+            Self::Failed(error) => of_commit(error).into(),
+            Self::Late => StoreError::Uncertain("the database did not answer in time".into()),
+        }
+    }
+}
+
+fn nobody(why: &str) -> StoreError {
+    tracing::debug!(%why, "no connection to the database");
+    StoreError::Unavailable("there is no connection to the database")
+}
+
+/// "cached plan must not change result type": a table was changed after the statement was prepared.
+fn plan_is_old(error: &Error) -> bool {
+    error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+}

@@ -1,0 +1,373 @@
+//! Users, rooms and accounts: one statement each, beside the writer, so that nothing here keeps a message waiting.
+//!
+//! In somebody else's `users` no more is written than must be: a name that changed, and a row for whom a token brings, if
+//! its other columns can be left empty. Nothing of what they keep about a user is overwritten, and accounts lie beside.
+
+use tokio_postgres::error::SqlState;
+
+use super::{
+    PgStore,
+    connect::{Miss, Params, Pool},
+    error::text,
+    reader::before_of,
+    rows::{self, AFTER_MESSAGE, columns, damaged, get},
+};
+use crate::{
+    protocol::{Cursor, Listing, Message, RoomName, UserId, Username},
+    store::{Account, Answer, Directory, NewAccount, RoomOutcome, StoreError, StoredRoom, User},
+};
+
+macro_rules! users {
+    () => {
+        "SELECT u.id::bigint, u.username::text, coalesce(a.role, 'user'), a.password_hash
+         FROM users u LEFT JOIN chat_accounts a ON a.user_id = u.id"
+    };
+}
+const USER: &str = concat!(users!(), " WHERE u.id = $1::bigint");
+const USERS: &str = concat!(users!(), " WHERE u.id > $1::bigint ORDER BY u.id LIMIT $2");
+const ACCOUNT: &str = concat!(users!(), " WHERE a.name = $1");
+
+async fn user(pool: &Pool, id: UserId) -> Result<Option<User>, StoreError> {
+    let found = pool.read(USER, &[&id.get()]).await?;
+    found.first().map(|row| rows::user(row, 0)).transpose()
+}
+
+const ADD_USER: &str =
+    "INSERT INTO users (id, username) VALUES ($1::bigint, $2) ON CONFLICT DO NOTHING";
+const RENAME: &str = "UPDATE users SET username = $2 WHERE id = $1::bigint";
+/// An account's name is its own, but not in a log that has gone over to a backend's users.
+const MAY_BE_RENAMED: &str = "
+    SELECT 1 FROM chat_log WHERE mode = 'integrated'
+    OR NOT EXISTS (SELECT 1 FROM chat_accounts WHERE user_id = $1)";
+
+/// Nearly always nothing is written: whoever logs in was there before, under the same name.
+async fn see_user(pool: &Pool, id: UserId, username: Username) -> Result<User, StoreError> {
+    match user(pool, id).await? {
+        Some(known) if known.username == username => return Ok(known),
+        Some(known) => rename(pool, known, &username).await?,
+        None => add(pool, id, &username).await?,
+    }
+    let seen = user(pool, id).await?;
+    seen.ok_or_else(|| {
+        damaged(format!(
+            "user {id} has no row in users, and none can be made: the name belongs to another user there"
+        ))
+    })
+}
+
+async fn rename(pool: &Pool, known: User, username: &Username) -> Result<(), StoreError> {
+    if pool
+        .read(MAY_BE_RENAMED, &[&known.id.get()])
+        .await?
+        .is_empty()
+    {
+        return Ok(());
+    }
+    let params: Params<'_> = &[&known.id.get(), &username.as_str()];
+    match pool.try_change(RENAME, params).await {
+        Err(Miss::Failed(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            tracing::warn!(user = %known.id, "a token brings a name that another user has in the table users: the stored name stays");
+            Ok(())
+        }
+        changed => settled(changed),
+    }
+}
+
+async fn add(pool: &Pool, id: UserId, username: &Username) -> Result<(), StoreError> {
+    let params: Params<'_> = &[&id.get(), &username.as_str()];
+    match pool.try_change(ADD_USER, params).await {
+        Err(Miss::Failed(error)) if error.code() == Some(&SqlState::NOT_NULL_VIOLATION) => {
+            Err(damaged(format!(
+                "user {id} has no row in users, and none can be made without inventing data: {}",
+                text(&error)
+            )))
+        }
+        changed => settled(changed),
+    }
+}
+
+fn settled<T>(changed: Result<T, Miss>) -> Result<(), StoreError> {
+    match changed {
+        Ok(_) => Ok(()),
+        Err(miss) => Err(miss.of_change()),
+    }
+}
+
+/// The private rooms are not served, since who belongs to them is not known here.
+fn open_rooms(pool: &Pool) -> &'static str {
+    match pool.shape.has_private_rooms {
+        true => " AND r.is_private IS NOT TRUE",
+        false => "",
+    }
+}
+
+async fn room_exists(pool: &Pool, room: &str) -> Result<bool, StoreError> {
+    let sql = format!(
+        "SELECT 1 FROM rooms r WHERE r.name = $1{}",
+        open_rooms(pool)
+    );
+    Ok(!pool.read(&sql, &[&room]).await?.is_empty())
+}
+
+/// Two nodes that make the last two rooms at the same moment may make one too many: the limit is there against floods.
+const CREATE_ROOM: &str = "
+    INSERT INTO rooms (name) SELECT $1::text WHERE (SELECT count(*) FROM rooms) < $2
+    AND NOT EXISTS (SELECT 1 FROM rooms WHERE name = $1::text) ON CONFLICT DO NOTHING RETURNING 1";
+
+async fn create_room(
+    pool: &Pool,
+    room: RoomName,
+    max_rooms: u64,
+) -> Result<RoomOutcome, StoreError> {
+    let max_rooms = i64::try_from(max_rooms).unwrap_or(i64::MAX);
+    let params: Params<'_> = &[&room.as_str(), &max_rooms];
+    if !pool.change(CREATE_ROOM, params).await?.is_empty() {
+        return Ok(RoomOutcome::Made);
+    }
+    // A private room is there and cannot be had, like one beyond the limit.
+    Ok(match room_exists(pool, room.as_str()).await? {
+        true => RoomOutcome::Known,
+        false => RoomOutcome::Full,
+    })
+}
+
+async fn rooms_after(
+    pool: &Pool,
+    after: Option<RoomName>,
+    limit: u32,
+    max_bytes: usize,
+) -> Result<Listing<StoredRoom>, StoreError> {
+    let sql = format!(
+        "SELECT {}, r.name::text FROM rooms r LEFT JOIN chat_rooms c ON c.name = r.name
+         LEFT JOIN messages m ON m.chat_position = c.last_position AND m.chat_position > 0
+         LEFT JOIN users u ON u.id = m.from_user
+         WHERE r.name COLLATE \"C\" > $1{} ORDER BY r.name COLLATE \"C\" LIMIT $2",
+        columns!(),
+        open_rooms(pool)
+    );
+    // No name is empty, so every name comes after the empty one.
+    let after = after.as_ref().map_or("", RoomName::as_str);
+    let found = pool.read(&sql, &[&after, &one_more(limit)]).await?;
+    let (mut entries, mut listed) = (Vec::new(), Bounded::new(limit, max_bytes));
+    for row in &found {
+        let Ok(name) = RoomName::new(get(row, AFTER_MESSAGE)?) else {
+            continue;
+        };
+        let last = match get::<Option<i64>>(row, 0)? {
+            Some(_) => rows::message(row)?,
+            None => None,
+        };
+        if !listed.takes(last.as_ref().map_or(0, Message::encoded_len_at_most)) {
+            break;
+        }
+        entries.push(StoredRoom { name, last });
+    }
+    Ok(listed.of(entries))
+}
+
+async fn users_after(pool: &Pool, after: i64, limit: u32) -> Result<Listing<User>, StoreError> {
+    let found = pool.read(USERS, &[&after, &one_more(limit)]).await?;
+    let has_more = found.len() > limit as usize;
+    let entries = found
+        .iter()
+        .take(limit as usize)
+        .map(|row| rows::user(row, 0));
+    Ok(Listing {
+        entries: entries.collect::<Result<_, _>>()?,
+        has_more,
+    })
+}
+
+/// One of the two columns for each half, so that each is a search over an index; sorted and cut before any text is read.
+const CONVERSATIONS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", p.id::bigint, p.username::text, coalesce(a.role, 'user') FROM (
+        SELECT high AS peer, last_position FROM chat_dms WHERE low = $1 AND last_position < $2
+        UNION ALL SELECT low, last_position FROM chat_dms WHERE high = $1 AND low < high AND last_position < $2
+        ORDER BY last_position DESC LIMIT $3) mine
+     JOIN users p ON p.id = mine.peer LEFT JOIN chat_accounts a ON a.user_id = p.id
+     JOIN messages m ON m.chat_position = mine.last_position AND m.chat_position > 0
+     JOIN users u ON u.id = m.from_user
+     ORDER BY mine.last_position DESC"
+);
+
+async fn conversations_of(
+    pool: &Pool,
+    user: UserId,
+    before: Cursor,
+    limit: u32,
+    max_bytes: usize,
+) -> Result<Listing<(User, Message)>, StoreError> {
+    let params: Params<'_> = &[&user.get(), &before_of(before), &one_more(limit)];
+    let found = pool.read(CONVERSATIONS, params).await?;
+    let (mut entries, mut listed) = (Vec::new(), Bounded::new(limit, max_bytes));
+    for row in &found {
+        let Some(last) = rows::message(row)? else {
+            continue;
+        };
+        if !listed.takes(last.encoded_len_at_most()) {
+            break;
+        }
+        entries.push((rows::user(row, AFTER_MESSAGE)?, last));
+    }
+    Ok(listed.of(entries))
+}
+
+/// One more than asked for tells whether there is more.
+fn one_more(limit: u32) -> i64 {
+    i64::from(limit) + 1
+}
+
+/// A list that is bounded in entries and bytes, but holds one entry at least.
+struct Bounded {
+    entries_left: usize,
+    bytes_left: usize,
+    is_first: bool,
+    has_more: bool,
+}
+
+impl Bounded {
+    fn new(limit: u32, max_bytes: usize) -> Self {
+        Self {
+            entries_left: limit as usize,
+            bytes_left: max_bytes,
+            is_first: true,
+            has_more: false,
+        }
+    }
+
+    fn takes(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.bytes_left || self.is_first;
+        if self.entries_left == 0 || !fits {
+            self.has_more = true;
+            return false;
+        }
+        self.entries_left -= 1;
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.is_first = false;
+        true
+    }
+
+    fn of<T>(self, entries: Vec<T>) -> Listing<T> {
+        Listing {
+            entries,
+            has_more: self.has_more,
+        }
+    }
+}
+
+const NAME_ACCOUNT: &str = "
+    WITH made AS (
+        INSERT INTO users (id, username)
+        SELECT nextval(pg_get_serial_sequence('users', 'id')), $1::text
+        WHERE NOT EXISTS (SELECT 1 FROM chat_accounts WHERE name = $2::text)
+        ON CONFLICT (id) DO NOTHING RETURNING id::bigint AS id)
+    INSERT INTO chat_accounts (user_id, name, password_hash, role) SELECT id, $2::text, $3::text, $4::text FROM made RETURNING user_id";
+
+/// A token may have brought users with the ids that the sequence draws next: so many of them are stepped over.
+const TAKEN_IDS_AT_MOST: usize = 10_000;
+
+async fn create_account(pool: &Pool, account: NewAccount) -> Result<Option<User>, StoreError> {
+    let key = account_key(&account.username);
+    for _ in 0..TAKEN_IDS_AT_MOST {
+        let params: Params<'_> = &[
+            &account.username.as_str(),
+            &key,
+            &account.password_hash,
+            &account.role,
+        ];
+        let made = match pool.try_change(NAME_ACCOUNT, params).await {
+            // Made by somebody else at this moment.
+            Err(Miss::Failed(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                return Ok(None);
+            }
+            Ok(made) => made,
+            Err(miss) => return Err(miss.of_change()),
+        };
+        if let Some(row) = made.first() {
+            let id = UserId::new(get(row, 0)?);
+            let id = id.ok_or_else(|| damaged("a user got an id that cannot be".into()))?;
+            return user(pool, id).await;
+        }
+        if !pool.read(ACCOUNT, &[&key]).await?.is_empty() {
+            return Ok(None);
+        }
+    }
+    Err(damaged("no free id for an account was found".into()))
+}
+
+/// What two account names have in common when they differ only in the case of letters.
+fn account_key(name: &Username) -> String {
+    name.as_str().to_lowercase()
+}
+
+/// Bytes that a probe writes: the largest message and its share of the indexes need no more. Not such as compress.
+const PROBE: &str = "
+    UPDATE chat_probe SET data = (SELECT string_agg(decode(md5(random()::text), 'hex'), '') FROM generate_series(1, 2048))";
+
+impl Directory for PgStore {
+    fn user(&self, id: UserId) -> Answer<'_, Result<Option<User>, StoreError>> {
+        Box::pin(user(&self.pool, id))
+    }
+
+    fn see_user(&self, id: UserId, username: Username) -> Answer<'_, Result<User, StoreError>> {
+        Box::pin(see_user(&self.pool, id, username))
+    }
+
+    fn room_exists(&self, room: RoomName) -> Answer<'_, Result<bool, StoreError>> {
+        Box::pin(async move { room_exists(&self.pool, room.as_str()).await })
+    }
+
+    fn create_room(
+        &self,
+        room: RoomName,
+        max_rooms: u64,
+    ) -> Answer<'_, Result<RoomOutcome, StoreError>> {
+        Box::pin(create_room(&self.pool, room, max_rooms))
+    }
+
+    fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<StoredRoom>, StoreError>> {
+        Box::pin(rooms_after(&self.pool, after, limit, max_bytes))
+    }
+
+    fn users(&self, after: i64, limit: u32) -> Answer<'_, Result<Listing<User>, StoreError>> {
+        Box::pin(users_after(&self.pool, after, limit))
+    }
+
+    fn conversations(
+        &self,
+        user: UserId,
+        before: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Listing<(User, Message)>, StoreError>> {
+        Box::pin(conversations_of(&self.pool, user, before, limit, max_bytes))
+    }
+
+    fn account(&self, name: Username) -> Answer<'_, Result<Option<Account>, StoreError>> {
+        Box::pin(async move {
+            let found = self.pool.read(ACCOUNT, &[&account_key(&name)]).await?;
+            let account = found.first().map(|row| {
+                Ok(Account {
+                    user: rows::user(row, 0)?,
+                    password_hash: get(row, 3)?,
+                })
+            });
+            account.transpose()
+        })
+    }
+
+    fn create_account(&self, account: NewAccount) -> Answer<'_, Result<Option<User>, StoreError>> {
+        Box::pin(create_account(&self.pool, account))
+    }
+
+    fn probe(&self) -> Answer<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.pool.change(PROBE, &[]).await.map(drop) })
+    }
+}

@@ -1,0 +1,217 @@
+//! Making a database ready: an empty one gets the schema; one that another program uses is added to, once, and no more.
+//!
+//! Under an advisory lock, so that of several nodes that start at once one does it. Adding a column waits for everybody
+//! who uses the table, and everybody after that waits for it: so it is tried only where the column is missing, and given up
+//! after a short while.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::Client;
+
+use super::{
+    Options,
+    append::AppendSql,
+    connect::Database,
+    error::{Fault, OpenError},
+    take_in::{self, TakeInSql},
+};
+use crate::store::sqlite::Mode;
+
+/// What the schema below writes into `chat_log.version`.
+pub(super) const SCHEMA_VERSION: i32 = 1;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// `chat` in ASCII: the key of the advisory lock.
+const LOCK_KEY: i64 = 0x6368_6174;
+
+/// The oldest server, as `server_version_num` says it.
+const OLDEST_SERVER: i32 = 150_000;
+
+/// In what the tables of this database differ from those of any other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// `rooms` has a column `is_private`.
+    pub(super) has_private_rooms: bool,
+}
+
+/// What is known of a database that is ready.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) epoch: String,
+    /// Where the log ends.
+    pub(super) position: i64,
+    pub(super) shape: Shape,
+}
+
+/// What this program reads of tables that another program may have made.
+const NEEDED: [(&str, &[&str]); 3] = [
+    ("users", &["id", "username"]),
+    ("rooms", &["name"]),
+    (
+        "messages",
+        &["id", "from_user", "to_user", "room", "content", "timestamp"],
+    ),
+];
+
+pub(super) async fn open(database: &Database, options: &Options) -> Result<Opened, OpenError> {
+    let session = database.connect().await.map_err(OpenError::Unreachable)?;
+    let client = &session.client;
+    judge_server(client).await?;
+    if !has_log(client).await? {
+        install(client, options.mode).await?;
+    }
+    let (epoch, mode) = judge_log(client, options).await?;
+    if mode != options.mode {
+        client
+            .execute("UPDATE chat_log SET mode = $1", &[&options.mode.as_str()])
+            .await?;
+    }
+    if columns_of(client, "messages").await?.is_empty() || !has_sequence(client).await? {
+        return Err(OpenError::NoSequence);
+    }
+    let rooms = columns_of(client, "rooms").await?;
+    let shape = Shape {
+        has_private_rooms: rooms.iter().any(|column| column == "is_private"),
+    };
+    client
+        .execute(
+            "INSERT INTO rooms (name) SELECT 'general' WHERE NOT EXISTS (SELECT 1 FROM rooms WHERE name = 'general')
+             ON CONFLICT DO NOTHING",
+            &[],
+        )
+        .await?;
+    let append = AppendSql::prepare(client, shape).await?;
+    let sql = TakeInSql::prepare(client, shape).await?;
+    let mut rows = 0;
+    loop {
+        // By batches, each a transaction: what was done stays done if this is broken off.
+        match take_in::take_in(&session, &append, &sql).await {
+            Ok(0) => break,
+            Ok(taken) => rows += taken,
+            Err(Fault::Undone(error)) => return Err(OpenError::Unreachable(error.to_string())),
+            Err(Fault::Unknown(why)) => return Err(OpenError::Unreachable(why)),
+        }
+    }
+    if rows > 0 {
+        tracing::info!(rows, "messages that were in the database are in the log");
+    }
+    let row = client
+        .query_one("SELECT position FROM chat_log", &[])
+        .await?;
+    Ok(Opened {
+        epoch,
+        position: row.try_get(0)?,
+        shape,
+    })
+}
+
+async fn judge_server(client: &Client) -> Result<(), OpenError> {
+    let row = client
+        .query_one(
+            "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('fsync')",
+            &[],
+        )
+        .await?;
+    if row.try_get::<_, i32>(0)? < OLDEST_SERVER {
+        return Err(OpenError::OldServer(row.try_get(1)?));
+    }
+    if row.try_get::<_, &str>(2)? != "on" {
+        tracing::warn!(
+            "the database server runs with fsync=off: what is acknowledged may be lost in a power cut"
+        );
+    }
+    Ok(())
+}
+
+async fn has_log(client: &Client) -> Result<bool, OpenError> {
+    let row = client
+        .query_one("SELECT to_regclass('chat_log') IS NOT NULL", &[])
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// The schema, in one transaction; whoever comes second finds it there.
+async fn install(client: &Client, mode: Mode) -> Result<(), OpenError> {
+    let installed = async {
+        client.batch_execute("BEGIN").await?;
+        client
+            .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK_KEY])
+            .await?;
+        if !has_log(client).await? {
+            judge_tables(client).await?;
+            tracing::info!("making the tables of the log in the database");
+            client
+                .batch_execute("SET LOCAL lock_timeout = 3000")
+                .await?;
+            client.batch_execute(SCHEMA).await?;
+            client
+                .execute(
+                    "INSERT INTO chat_log (one, version, epoch, mode)
+                     VALUES (1, $1, replace(gen_random_uuid()::text, '-', ''), $2)",
+                    &[&SCHEMA_VERSION, &mode.as_str()],
+                )
+                .await?;
+        }
+        client.batch_execute("COMMIT").await?;
+        Ok(())
+    };
+    let installed = installed.await;
+    if installed.is_err() {
+        let _ = timeout(Duration::from_secs(1), client.batch_execute("ROLLBACK")).await;
+    }
+    installed
+}
+
+/// Tables that are there must have what is read of them.
+async fn judge_tables(client: &Client) -> Result<(), OpenError> {
+    for (table, needed) in NEEDED {
+        let found = columns_of(client, table).await?;
+        let missing = needed
+            .iter()
+            .find(|column| !found.iter().any(|found| found == *column));
+        if let (false, Some(column)) = (found.is_empty(), missing) {
+            return Err(OpenError::MissingColumn { table, column });
+        }
+    }
+    Ok(())
+}
+
+/// The columns of the table of this name that an unqualified statement means; none, if there is no such table.
+async fn columns_of(client: &Client, table: &str) -> Result<Vec<String>, OpenError> {
+    let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+    let rows = client.query(sql, &[&table]).await?;
+    let names = rows.iter().map(|row| row.try_get(0));
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+async fn has_sequence(client: &Client) -> Result<bool, OpenError> {
+    let sql = "SELECT pg_get_serial_sequence('messages', 'id') IS NOT NULL";
+    Ok(client.query_one(sql, &[]).await?.try_get(0)?)
+}
+
+/// The log's name and mode, if this version may go on with it.
+async fn judge_log(client: &Client, options: &Options) -> Result<(String, Mode), OpenError> {
+    let row = client
+        .query_one("SELECT version, epoch, mode FROM chat_log", &[])
+        .await?;
+    let found = row.try_get(0)?;
+    if found > SCHEMA_VERSION {
+        return Err(OpenError::Newer {
+            found,
+            known: SCHEMA_VERSION,
+        });
+    }
+    let mode = match row.try_get::<_, &str>(2)? {
+        "integrated" => Mode::Integrated,
+        _ => Mode::Standalone,
+    };
+    if mode != options.mode && !options.switch_mode {
+        return Err(OpenError::OtherMode {
+            found: mode,
+            asked: options.mode,
+        });
+    }
+    Ok((row.try_get(1)?, mode))
+}

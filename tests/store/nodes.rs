@@ -1,0 +1,302 @@
+//! Several nodes over one database, and other programs in its tables.
+
+use super::*;
+use common::postgres::{Foreigner, sql};
+
+fn url_of(log: &Log) -> &str {
+    match &log.backend {
+        Backend::Postgres(url, _) => url,
+        _ => unreachable!(),
+    }
+}
+
+fn positions(told: &[Committed]) -> Vec<i64> {
+    told.iter().map(|told| told.message.id.get()).collect()
+}
+
+/// Whoever stored them: every node tells of every message, in the same order, and which connection its own came from.
+#[tokio::test]
+async fn every_node_tells_every_message_in_the_same_order() {
+    let Some(first) = Log::postgres().await else {
+        return;
+    };
+    let mut first = first.with_users().await;
+    let mut second = Log::postgres_at(url_of(&first).to_owned()).await;
+    let mut receipts = Vec::new();
+    for n in 0..400 {
+        let log = if n % 2 == 0 { &first } else { &second };
+        let origin = Some(Origin(n));
+        let new = NewMessage {
+            origin,
+            ..said(1 + n as i64 % 3, &n.to_string())
+        };
+        receipts.push(log.hand_over(new).await);
+        if n % 7 == 0 {
+            soon("an ack", receipts.pop().unwrap()).await.unwrap();
+        }
+    }
+    for receipt in receipts {
+        soon("an ack", receipt).await.unwrap();
+    }
+    let (at_first, at_second) = (first.announced(400).await, second.announced(400).await);
+    let all: Vec<i64> = ids(&first.all(Scope::Room(general())).await);
+    assert_eq!(all.len(), 400);
+    assert_eq!(positions(&at_first), all);
+    assert_eq!(positions(&at_second), all);
+    for (told, own) in [(&at_first, 0), (&at_second, 1)] {
+        for told in told {
+            let n: u64 = told.message.content.as_str().parse().unwrap();
+            let is_own = n % 2 == own;
+            assert_eq!(told.origin, is_own.then_some(Origin(n)), "{n}");
+        }
+    }
+    let seqs: Vec<i64> = at_first.iter().map(|told| told.message.seq).collect();
+    assert_eq!(seqs, (1..=400).collect::<Vec<_>>());
+}
+
+/// The same nonce at two nodes at once is one message, told once.
+#[tokio::test]
+async fn a_nonce_is_one_message_whichever_node_it_is_sent_to() {
+    let Some(first) = Log::postgres().await else {
+        return;
+    };
+    let mut first = first.with_users().await;
+    let second = Log::postgres_at(url_of(&first).to_owned()).await;
+    for n in 0..50 {
+        let nonce = n.to_string();
+        let same = || message(1, Place::Room(general()), "once", Some(&nonce));
+        let both = futures_util::future::join(first.put(same()), second.put(same())).await;
+        let (one, other) = (both.0.unwrap(), both.1.unwrap());
+        assert_eq!((one.id, one.seq), (other.id, other.seq));
+        assert!(one.duplicate ^ other.duplicate);
+    }
+    assert_eq!(first.announced(50).await.len(), 50);
+    assert_eq!(first.all(Scope::Room(general())).await.len(), 50);
+}
+
+/// What another program inserts is told by every node within a second of its commit, and is a message like any other.
+#[tokio::test]
+async fn a_foreign_row_is_told_within_a_second() {
+    let Some(first) = Log::postgres().await else {
+        return;
+    };
+    let mut first = first.with_users().await;
+    let url = url_of(&first).to_owned();
+    let mut second = Log::postgres_at(url.clone()).await;
+    first.put(said(1, "ours")).await.unwrap();
+    let before = std::time::Instant::now();
+    let ids = sql(
+        &url,
+        "INSERT INTO messages (from_user, room, content, \"timestamp\")
+         VALUES (2, 'general', 'theirs', '2024-01-15T12:00:00.123Z') RETURNING id",
+    );
+    let told = second.announced(2).await;
+    assert!(
+        before.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        before.elapsed()
+    );
+    let theirs = &told[1].message;
+    assert_eq!((theirs.content.as_str(), theirs.seq), ("theirs", 2));
+    assert_eq!(theirs.timestamp.to_string(), "2024-01-15T12:00:00.123Z");
+    assert_eq!(
+        ids,
+        [theirs.id.to_string()],
+        "the id in the table is the one on the wire"
+    );
+    assert_eq!(positions(&first.announced(2).await), positions(&told));
+    assert_eq!(first.put(said(3, "next")).await.unwrap().seq, 3);
+}
+
+/// A foreign transaction that stays open stalls nobody; what it inserted comes after what was stored in between.
+#[tokio::test]
+async fn an_open_foreign_transaction_stalls_nobody() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let mut log = log.with_users().await;
+    let url = url_of(&log).to_owned();
+    let mut foreigner = Foreigner::new(&url);
+    foreigner.does("BEGIN");
+    foreigner
+        .does("INSERT INTO messages (from_user, room, content) VALUES (2, 'general', 'theirs')");
+    foreigner.does("UPDATE users SET email = 'a@b' WHERE id = 1");
+    foreigner.does("UPDATE rooms SET description = 'held' WHERE name = 'general'");
+    let before = std::time::Instant::now();
+    for n in 0..10 {
+        log.put(said(1, &n.to_string())).await.unwrap();
+    }
+    assert!(
+        before.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        before.elapsed()
+    );
+    assert_eq!(log.announced(10).await.len(), 10);
+    foreigner.does("COMMIT");
+    let theirs = log.announced(1).await.remove(0).message;
+    assert_eq!((theirs.content.as_str(), theirs.seq), ("theirs", 11));
+    let all = log.all(Scope::Room(general())).await;
+    assert_eq!(all.last().map(|last| last.id), Some(theirs.id));
+    let next = log.put(said(1, "next")).await.unwrap();
+    assert!(next.id > theirs.id);
+}
+
+/// Who is locked by another program is refused alone and at once; all others go on.
+#[tokio::test]
+async fn a_user_whom_another_program_holds_is_refused_alone() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let log = log.with_users().await;
+    let mut foreigner = Foreigner::new(url_of(&log));
+    foreigner.does("BEGIN");
+    foreigner.does("SELECT 1 FROM users WHERE id = 2 FOR UPDATE");
+    let mut receipts = Vec::new();
+    for n in 0..30 {
+        receipts.push(log.hand_over(said(1 + n % 3, "x")).await);
+    }
+    for (n, receipt) in receipts.into_iter().enumerate() {
+        match (n % 3, soon("an answer", receipt).await) {
+            (1, Err(AppendError::Store(StoreError::Unavailable(_)))) | (0 | 2, Ok(_)) => {}
+            (_, other) => panic!("{n}: {other:?}"),
+        }
+    }
+    foreigner.does("COMMIT");
+    log.put(said(2, "free")).await.unwrap();
+}
+
+/// Rows that are no messages are passed by for good, and keep nobody from the others.
+#[tokio::test]
+async fn a_foreign_row_that_is_no_message_is_left_out() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let mut log = log.with_users().await;
+    let url = url_of(&log).to_owned();
+    sql(
+        &url,
+        "ALTER TABLE messages DROP CONSTRAINT messages_check;
+         INSERT INTO messages (from_user, to_user, room, content)
+         VALUES (1, NULL, 'general', '  '), (1, 2, 'general', 'both'), (1, NULL, NULL, 'neither'), (1, 2, NULL, 'a dm')",
+    );
+    let told = log.announced(1).await.remove(0).message;
+    assert_eq!((told.content.as_str(), told.seq), ("a dm", 1));
+    assert_eq!(told.place, Place::Dm(user(2)));
+    let left = sql(
+        &url,
+        "SELECT count(*) FROM messages WHERE chat_position = 0",
+    );
+    assert_eq!(left, ["3"]);
+}
+
+/// The tables of another program, as a backend's migrations would have made them.
+const THEIR_TABLES: &str = "
+    CREATE TABLE users (id SERIAL PRIMARY KEY, username VARCHAR(50) UNIQUE NOT NULL, email VARCHAR(255) UNIQUE NOT NULL,
+        password_hash VARCHAR(255) NOT NULL, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+    CREATE TABLE rooms (id SERIAL PRIMARY KEY, name VARCHAR(100) UNIQUE NOT NULL, description TEXT,
+        is_private BOOLEAN DEFAULT FALSE, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+    CREATE TABLE messages (id SERIAL PRIMARY KEY, from_user INTEGER NOT NULL REFERENCES users(id),
+        to_user INTEGER REFERENCES users(id), room VARCHAR(100), content TEXT NOT NULL,
+        timestamp TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+    INSERT INTO users (username, email, password_hash) VALUES ('ann', 'a@x', 'h'), ('bob', 'b@x', 'h');
+    INSERT INTO rooms (name, is_private) VALUES ('lounge', false), ('board', true);
+    INSERT INTO messages (from_user, to_user, room, content, timestamp) VALUES
+        (1, NULL, 'lounge', 'one', '2024-01-15 12:00:00'), (2, 1, NULL, 'two', '2024-01-15 12:00:01'),
+        (2, NULL, 'lounge', 'three', '2024-01-15 12:00:02'), (1, NULL, 'board', 'secret', '2024-01-15 12:00:03'),
+        (1, NULL, 'unlisted', 'four', '2024-01-15 12:00:04')";
+
+/// Every column of every table that was there, as it was.
+const THEIR_SHAPE: &str = "
+    SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name IN ('users', 'rooms', 'messages') AND column_name NOT LIKE 'chat%'
+    ORDER BY table_name, ordinal_position";
+
+/// The tables that are there are added to and nothing else; what was said before has its place in the log.
+#[tokio::test]
+async fn tables_that_are_there_stay_and_their_messages_are_in_the_log() {
+    let Some(url) = common::postgres::url_of_a_new_database() else {
+        return;
+    };
+    sql(&url, THEIR_TABLES);
+    let before = sql(&url, THEIR_SHAPE);
+    let log = Log::postgres_at(url.clone()).await;
+    let all = log.store.log(Cursor::START, 100, usize::MAX).await.unwrap();
+    let said: Vec<_> = all
+        .iter()
+        .map(|m| (m.id.get(), m.seq, m.username.as_str(), m.content.as_str()))
+        .collect();
+    let kept = [
+        (1, 1, "ann", "one"),
+        (2, 1, "bob", "two"),
+        (3, 2, "bob", "three"),
+        (5, 1, "ann", "four"),
+    ];
+    assert_eq!(said, kept);
+    assert_eq!(all[0].timestamp.to_string(), "2024-01-15T12:00:00.000Z");
+    assert!(!log.store.room_exists(room("board")).await.unwrap());
+    let rooms = log.store.rooms(None, 10, usize::MAX).await.unwrap();
+    let names: Vec<&str> = rooms
+        .entries
+        .iter()
+        .map(|room| room.name.as_str())
+        .collect();
+    assert_eq!(names, ["general", "lounge", "unlisted"]);
+    let board = message(1, Place::Room(room("board")), "x", None);
+    assert!(matches!(
+        log.put(board).await,
+        Err(AppendError::UnknownPlace)
+    ));
+    let taken = log.store.see_user(user(2), name("ann")).await.unwrap();
+    assert_eq!(taken.username, name("bob"), "the stored name stays");
+    let unknown = log.store.see_user(user(9), name("zoe")).await.unwrap_err();
+    assert!(unknown.to_string().contains("email"), "{unknown}");
+    let next = log
+        .put(message(
+            1,
+            Place::Room(room("lounge")),
+            "five",
+            Some("\0 in a nonce"),
+        ))
+        .await
+        .unwrap();
+    assert_eq!((next.id.get(), next.seq), (6, 3));
+    // And with their own statements, as before.
+    let theirs =
+        "INSERT INTO messages (from_user, room, content) VALUES (2, 'lounge', 'six') RETURNING id";
+    assert_eq!(sql(&url, theirs), ["7"]);
+    let log = log.reopen().await;
+    assert_eq!(sql(&url, THEIR_SHAPE), before);
+    let all = log.all(Scope::Room(room("lounge"))).await;
+    assert_eq!(all.iter().map(|m| m.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+/// A connection that is killed heals by itself; nothing is acknowledged that is not stored, and nothing told twice.
+#[tokio::test]
+async fn killed_connections_heal_and_nothing_is_lost_or_told_twice() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let mut log = log.with_users().await;
+    let url = url_of(&log).to_owned();
+    let (mut acked, mut uncertain) = (Vec::new(), 0);
+    for n in 0..60 {
+        if n % 20 == 10 {
+            sql(
+                &url,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = 'chat-server' AND datname = current_database()",
+            );
+        }
+        match log.put(said(1, &n.to_string())).await {
+            Ok(ack) => acked.push(ack.id.get()),
+            Err(AppendError::Uncertain) => uncertain += 1,
+            Err(AppendError::Store(StoreError::Unavailable(_))) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(acked.len() >= 50, "{acked:?}, {uncertain} uncertain");
+    let all = ids(&log.all(Scope::Room(general())).await);
+    assert!(acked.iter().all(|id| all.contains(id)));
+    assert!(all.len() <= acked.len() + uncertain);
+    assert_eq!(positions(&log.announced(all.len()).await), all);
+}
