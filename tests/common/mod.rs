@@ -14,6 +14,8 @@ pub mod http;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "postgres")]
+pub mod proxy;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -101,6 +101,13 @@ pub fn url_of_a_new_database() -> Option<String> {
     Some(url(&name))
 }
 
+/// The port of the server that this URL leads to.
+pub fn port_of(url: &str) -> u16 {
+    let host = url.split('@').nth(1).unwrap();
+    let port = host.split([':', '/']).nth(1).unwrap();
+    port.parse().unwrap()
+}
+
 /// What `psql` says to some SQL, one line for each row.
 pub fn sql(url: &str, sql: &str) -> Vec<String> {
     let server = server().expect("a URL came from it");

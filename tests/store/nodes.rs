@@ -1,7 +1,10 @@
 //! Several nodes over one database, and other programs in its tables.
 
 use super::*;
-use common::postgres::{Foreigner, sql};
+use common::{
+    postgres::{Foreigner, sql},
+    proxy::Proxy,
+};
 
 fn url_of(log: &Log) -> &str {
     match &log.backend {
@@ -299,4 +302,119 @@ async fn killed_connections_heal_and_nothing_is_lost_or_told_twice() {
     assert!(acked.iter().all(|id| all.contains(id)));
     assert!(all.len() <= acked.len() + uncertain);
     assert_eq!(positions(&log.announced(all.len()).await), all);
+}
+
+/// A node that reaches its database through a network that can be cut.
+async fn behind_a_proxy() -> Option<(Proxy, String, Log)> {
+    let url = common::postgres::url_of_a_new_database()?;
+    let port = common::postgres::port_of(&url);
+    let proxy = Proxy::to(port).await;
+    let through = url.replace(&port.to_string(), &proxy.port.to_string());
+    let log = Log::postgres_at(through).await.with_users().await;
+    Some((proxy, url, log))
+}
+
+/// Makes every commit of messages wait until a session of the test's lets go of the lock 7.
+const COMMITS_WAIT: &str = "
+    CREATE FUNCTION wait_for_7() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        WHILE NOT pg_try_advisory_xact_lock_shared(7) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION wait_for_7()";
+const HOLD_7: &str = "DO 'BEGIN PERFORM pg_advisory_lock(7); END'";
+const RELEASE_7: &str = "DO 'BEGIN PERFORM pg_advisory_unlock(7); END'";
+
+/// The commits that [`COMMITS_WAIT`] holds up.
+const WAITING: &str = "FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active' AND datname = current_database()";
+
+/// Waits until a commit is held up. The store, which lives on the same thread, goes on meanwhile.
+async fn a_commit_waits(url: &str) {
+    let waits = async {
+        loop {
+            let (url, look) = (url.to_owned(), format!("SELECT count(*) {WAITING}"));
+            let seen = tokio::task::spawn_blocking(move || sql(&url, &look));
+            if seen.await.unwrap() == ["1"] {
+                return;
+            }
+        }
+    };
+    soon("a commit that waits", waits).await;
+}
+
+/// The connection breaks in a commit that is made: it is acknowledged as it was stored, and told once.
+#[tokio::test]
+async fn a_commit_that_was_made_is_acknowledged_although_its_answer_was_lost() {
+    let Some((proxy, url, mut log)) = behind_a_proxy().await else {
+        return;
+    };
+    sql(&url, COMMITS_WAIT);
+    let mut foreigner = Foreigner::new(&url);
+    foreigner.does(HOLD_7);
+    let receipt = log.hand_over(said(1, "who knows")).await;
+    a_commit_waits(&url).await;
+    proxy.cut();
+    foreigner.does(RELEASE_7);
+    proxy.mend();
+    let ack = soon("an ack", receipt).await.unwrap();
+    assert_eq!(ids(&log.all(Scope::Room(general())).await), [ack.id.get()]);
+    log.put(said(1, "later")).await.unwrap();
+    let told: Vec<String> = log
+        .announced(2)
+        .await
+        .iter()
+        .map(|told| told.message.content.as_str().into())
+        .collect();
+    assert_eq!(told, ["who knows", "later"]);
+}
+
+/// The connection breaks in a commit that is then not made: it is refused, and not left in doubt.
+#[tokio::test]
+async fn a_commit_that_was_not_made_is_refused_and_not_left_in_doubt() {
+    let Some((_proxy, url, mut log)) = behind_a_proxy().await else {
+        return;
+    };
+    sql(&url, COMMITS_WAIT);
+    let mut foreigner = Foreigner::new(&url);
+    foreigner.does(HOLD_7);
+    let receipt = log.hand_over(said(1, "never")).await;
+    a_commit_waits(&url).await;
+    sql(&url, &format!("SELECT pg_terminate_backend(pid) {WAITING}"));
+    let refused = soon("an answer", receipt).await;
+    assert!(
+        matches!(refused, Err(AppendError::Store(StoreError::Unavailable(_)))),
+        "{refused:?}"
+    );
+    foreigner.does(RELEASE_7);
+    log.put(said(1, "later")).await.unwrap();
+    assert_eq!(log.announced(1).await[0].message.content.as_str(), "later");
+}
+
+/// While the database is out of reach, sends are refused as unavailable; afterwards everything goes on by itself, and what
+/// others stored meanwhile is told.
+#[tokio::test]
+async fn a_node_that_is_cut_off_refuses_and_heals() {
+    let Some((proxy, url, mut log)) = behind_a_proxy().await else {
+        return;
+    };
+    let other = Log::postgres_at(url).await;
+    log.put(said(1, "before")).await.unwrap();
+    proxy.cut();
+    for _ in 0..3 {
+        let refused = log.put(said(1, "lost")).await;
+        assert!(
+            matches!(refused, Err(AppendError::Store(StoreError::Unavailable(_)))),
+            "{refused:?}"
+        );
+    }
+    let read = log.store.latest_id().await;
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    other.put(said(2, "meanwhile")).await.unwrap();
+    proxy.mend();
+    let told: Vec<String> = log
+        .announced(2)
+        .await
+        .iter()
+        .map(|told| told.message.content.as_str().into())
+        .collect();
+    assert_eq!(told, ["before", "meanwhile"]);
+    assert_eq!(log.put(said(1, "after")).await.unwrap().seq, 3);
 }

@@ -50,7 +50,7 @@ impl Announcer {
     }
 
     /// These positions are about to be committed.
-    pub(super) fn expect(&self, positions: impl Iterator<Item = (i64, Origin)>) {
+    pub(super) fn remember(&self, positions: impl Iterator<Item = (i64, Origin)>) {
         self.origins().extend(positions);
     }
 

@@ -15,21 +15,14 @@ use tokio_postgres::{Client, Error, Row, Statement};
 use super::{
     connect::Session,
     error::{Fault, of_commit},
-    heads::{DRAW, HeadSql, Heads, LOCK, Talk, draw},
+    heads::{DRAW, HeadSql, Heads, LOCK, draw},
+    known::{Known, NonceKey, Outcome, Stored, nonce_key, stored, talk_of},
     schema::Shape,
 };
 use crate::{
-    protocol::{Ack, Message, MessageId, Place, Timestamp},
-    store::{AppendError, NewMessage, StoreError},
+    protocol::{Message, Place, Timestamp},
+    store::NewMessage,
 };
-
-/// What one message came to inside the transaction, not yet told to anybody.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Stored(Message),
-    Duplicate(Ack),
-    Refused(AppendError),
-}
 
 /// The statements, parsed once for each connection.
 #[derive(Debug)]
@@ -87,6 +80,8 @@ pub(super) struct Planned {
     pub(super) outcomes: Vec<Outcome>,
     /// Where the log ended.
     pub(super) before: i64,
+    /// The transaction's name, by which the server tells what became of it; empty when there is nothing to store.
+    pub(super) xid: String,
     heads: Heads,
 }
 
@@ -98,18 +93,6 @@ impl Planned {
             Outcome::Duplicate(_) | Outcome::Refused(_) => None,
         })
     }
-}
-
-type NonceKey = (i64, Vec<u8>);
-
-/// What is known of what a batch names.
-#[derive(Debug, Default)]
-struct Known {
-    users: HashSet<i64>,
-    free_users: HashSet<i64>,
-    rooms: HashSet<String>,
-    free_rooms: HashSet<String>,
-    nonces: HashMap<NonceKey, (Ack, Place, String)>,
 }
 
 /// Decides what becomes of `batch`, under the lock of the log if there is something to store.
@@ -126,7 +109,8 @@ pub(super) async fn plan(
     let mut seen = HashSet::new();
     let wanted = wanted.filter(|new| nonce_key(new).is_none_or(|key| seen.insert(key)));
     let wanted = wanted.count();
-    let (mut before, mut heads, mut ids) = (0, Heads::default(), Vec::new());
+    let (mut before, mut xid) = (0, String::new());
+    let (mut heads, mut ids) = (Heads::default(), Vec::new());
     if wanted > 0 {
         let talks = batch.iter().map(|new| talk_of(new));
         let ((locked, nonces), found) = join(
@@ -134,7 +118,8 @@ pub(super) async fn plan(
             Heads::load(client, &sql.heads, talks),
         )
         .await;
-        before = locked?.try_get(0)?;
+        let locked = locked?;
+        (before, xid) = (locked.try_get(0)?, locked.try_get(1)?);
         known.nonces = nonces?;
         heads = found?;
         ids = draw(client, &sql.draw, before, wanted).await?;
@@ -145,6 +130,7 @@ pub(super) async fn plan(
     Ok(Planned {
         outcomes,
         before,
+        xid,
         heads,
     })
 }
@@ -275,7 +261,7 @@ async fn nonces(
     client: &Client,
     sql: &AppendSql,
     batch: &[&NewMessage],
-) -> Result<HashMap<NonceKey, (Ack, Place, String)>, Error> {
+) -> Result<HashMap<NonceKey, Stored>, Error> {
     let (users, nonces): (Vec<i64>, Vec<Vec<u8>>) =
         batch.iter().filter_map(|new| nonce_key(new)).unzip();
     let mut known = HashMap::new();
@@ -285,123 +271,4 @@ async fn nonces(
         }
     }
     Ok(known)
-}
-
-fn stored(row: &Row) -> Result<Option<(NonceKey, (Ack, Place, String))>, Error> {
-    let id = MessageId::new(row.try_get(2)?);
-    let room = row.try_get::<_, Option<&str>>(5)?;
-    let place = match room {
-        Some(room) => crate::protocol::RoomName::new(room).ok().map(Place::Room),
-        None => row
-            .try_get::<_, Option<i64>>(6)?
-            .and_then(crate::protocol::UserId::new)
-            .map(Place::Dm),
-    };
-    let (Some(id), Some(place)) = (id, place) else {
-        return Ok(None);
-    };
-    let ack = Ack {
-        id,
-        seq: row.try_get(3)?,
-        timestamp: Timestamp::from_unix_ms(row.try_get(4)?),
-        duplicate: true,
-    };
-    let key = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Some((key, (ack, place, row.try_get(7)?))))
-}
-
-fn nonce_key(new: &NewMessage) -> Option<NonceKey> {
-    let nonce = new.nonce.as_ref()?;
-    Some((new.from.get(), nonce.as_str().as_bytes().to_vec()))
-}
-
-fn talk_of(new: &NewMessage) -> Talk {
-    match &new.place {
-        Place::Room(room) => Talk::Room(room.as_str().to_owned()),
-        Place::Dm(to) => Talk::pair(new.from.get(), to.get()),
-    }
-}
-
-impl Known {
-    /// What becomes of it, unless it is to be inserted.
-    fn judge(&self, new: &NewMessage) -> Option<Outcome> {
-        if let Some(key) = nonce_key(new)
-            && let Some((ack, place, content)) = self.nonces.get(&key)
-        {
-            let is_same = *place == new.place && content == new.content.as_str();
-            return Some(match is_same {
-                true => Outcome::Duplicate(*ack),
-                false => Outcome::Refused(AppendError::NonceReused),
-            });
-        }
-        let (is_known, is_free) = match &new.place {
-            Place::Room(room) => (
-                self.rooms.contains(room.as_str()),
-                self.free_rooms.contains(room.as_str()),
-            ),
-            Place::Dm(to) => (
-                self.users.contains(&to.get()),
-                self.free_users.contains(&to.get()),
-            ),
-        };
-        let from = new.from.get();
-        if !is_known {
-            return Some(Outcome::Refused(AppendError::UnknownPlace));
-        }
-        if !self.users.contains(&from) {
-            let why = StoreError::Internal("the sender has no row in users".into());
-            return Some(Outcome::Refused(why.into()));
-        }
-        if !is_free || !self.free_users.contains(&from) {
-            let why = "another program holds the row of the sender, the recipient or the room";
-            return Some(Outcome::Refused(StoreError::Unavailable(why).into()));
-        }
-        None
-    }
-
-    /// The same under the lock, with everything that is assigned.
-    fn decide(
-        &mut self,
-        new: &NewMessage,
-        ids: &mut impl Iterator<Item = i64>,
-        heads: &mut Heads,
-        now: Timestamp,
-    ) -> Outcome {
-        if let Some(outcome) = self.judge(new) {
-            return outcome;
-        }
-        let Some((id, position)) = ids.next().and_then(|id| Some((MessageId::new(id)?, id))) else {
-            // More are inserted than were counted, which cannot be, or the ids are used up.
-            let why = StoreError::Internal("there is no id for the message".into());
-            return Outcome::Refused(why.into());
-        };
-        let message = Message {
-            id,
-            seq: heads.next(talk_of(new), position),
-            from: new.from,
-            username: new.username.clone(),
-            place: new.place.clone(),
-            content: new.content.clone(),
-            timestamp: now,
-            nonce: new.nonce.clone(),
-        };
-        if let Some(key) = nonce_key(new) {
-            let ack = Ack {
-                duplicate: true,
-                ..ack_of(&message)
-            };
-            let content = new.content.as_str().to_owned();
-            self.nonces.insert(key, (ack, new.place.clone(), content));
-        }
-        Outcome::Stored(message)
-    }
-}
-
-pub(super) fn ack_of(message: &Message) -> Ack {
-    Ack {
-        id: message.id,
-        seq: message.seq,
-        timestamp: message.timestamp,
-        duplicate: false,
-    }
 }

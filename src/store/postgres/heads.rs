@@ -148,8 +148,7 @@ impl Heads {
             client.execute(&sql.store_position, &[&position]),
         )
         .await;
-        (rooms?, pairs?, end?);
-        Ok(())
+        rooms.and(pairs).and(end).map(drop)
     }
 }
 
@@ -179,5 +178,9 @@ pub(super) async fn draw(
 /// The statement for [`draw`].
 pub(super) const DRAW: &str = "SELECT nextval(pg_get_serial_sequence('messages', 'id'))::bigint FROM generate_series(1, $1::bigint)";
 
-/// Locks the log until the transaction ends, and tells where it ends.
-pub(super) const LOCK: &str = "SELECT position FROM chat_log FOR UPDATE";
+/// Locks the log until the transaction ends, and tells where it ends, and the transaction's own name.
+pub(super) const LOCK: &str =
+    "SELECT position, pg_current_xact_id()::text FROM chat_log FOR UPDATE";
+
+/// What became of a transaction: the server knows after the connection is gone, and after a restart.
+pub(super) const STATUS: &str = "SELECT pg_xact_status($1::text::xid8)";

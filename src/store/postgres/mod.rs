@@ -40,7 +40,10 @@
 //! | no connection, or it broke before `COMMIT` was sent | `Unavailable` | nothing is stored: the server undoes what lost its client |
 //! | the server refused a statement | `Unavailable`, `Full` or `Internal`, for that job alone | nothing is stored |
 //! | the server refused the commit | the same | nothing is stored |
-//! | the connection broke, or patience ended, after `COMMIT` was sent; the server was shut down in it | `Uncertain` | it may be stored; if it is, the cursor finds it and the feed tells it |
+//! | the connection broke, or patience ended, after `COMMIT` was sent; the server was shut down in it | what a new connection learns from `pg_xact_status` until patience ends, else `Uncertain` | it may be stored; if it is, the cursor finds it and the feed tells it |
+//!
+//! A standby that takes over without the last commits of the server it replaces may give their names to others; who fails
+//! over like that has lost acknowledged messages already.
 //!
 //! After a failed statement, `COMMIT` succeeds and stores nothing; so nothing here commits after an error.
 //!
@@ -57,6 +60,7 @@ mod error;
 mod followers;
 mod heads;
 mod inbox;
+mod known;
 mod listen;
 mod reader;
 mod rows;

@@ -4,19 +4,24 @@
 //! senders share one. After the commit, first the feed hears of the messages, then the senders. What the statements say is in
 //! `append.rs` and `take_in.rs`; this file decides when they run and what a failure means.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
     Options,
     announce::Announcer,
-    append::{self, AppendSql, Outcome, Planned, ack_of},
+    append::{self, AppendSql, Planned},
     connect::{Database, Session},
-    error::Fault,
+    error::{Fault, is_lost},
+    heads::STATUS,
+    known::{Outcome, ack_of},
     listen::Bell,
     schema::Shape,
     take_in::{self, TakeInSql},
@@ -152,7 +157,7 @@ impl Writer {
             Ok(planned) => planned,
             Err(fault) => return Err(self.undo(fault).await),
         };
-        self.expect(batch, &planned);
+        self.remember(batch, &planned);
         let Some(ready) = &self.ready else {
             return Err(Fault::Undone(StoreError::Unavailable(
                 "the connection is gone",
@@ -162,25 +167,21 @@ impl Writer {
             patience,
             append::store(&ready.session, &ready.append, &planned),
         );
-        match stored.await {
-            Ok(Ok(())) => {}
-            Ok(Err(fault @ Fault::Undone(_))) => return Err(self.undo(fault).await),
-            Ok(Err(fault)) => return Err(self.unknown(fault)),
-            Err(_) => {
-                return Err(
-                    self.unknown(Fault::Unknown("the commit was not answered in time".into()))
-                );
-            }
+        let late = || Fault::Unknown("the commit was not answered in time".into());
+        match stored.await.unwrap_or_else(|_| Err(late())) {
+            Ok(()) => {}
+            Err(fault @ Fault::Undone(_)) => return Err(self.undo(fault).await),
+            Err(Fault::Unknown(why)) => self.find_out(&planned, why).await?,
         }
         self.counters.commits.observe(begun.elapsed(), batch.len());
         Ok(self.announce(planned).await)
     }
 
     /// From the commit on anybody may read these: the connections they came from are known by then.
-    fn expect(&self, batch: &[&NewMessage], planned: &Planned) {
+    fn remember(&self, batch: &[&NewMessage], planned: &Planned) {
         let both = batch.iter().zip(&planned.outcomes);
         self.announcer
-            .expect(both.filter_map(|(new, outcome)| match outcome {
+            .remember(both.filter_map(|(new, outcome)| match outcome {
                 Outcome::Stored(message) => Some((message.id.get(), new.origin?)),
                 Outcome::Duplicate(_) | Outcome::Refused(_) => None,
             }));
@@ -243,13 +244,43 @@ impl Writer {
         fault
     }
 
-    fn unknown(&mut self, fault: Fault) -> Fault {
-        tracing::error!(
-            ?fault,
-            "a commit failed, its outcome is not known: connecting again"
-        );
+    /// The connection broke in a commit. The server knows whether it was made, and is asked until patience ends.
+    async fn find_out(&mut self, planned: &Planned, why: String) -> Result<(), Fault> {
         self.ready = None;
-        fault
+        let status = timeout(self.database.patience, self.ended_as(&planned.xid)).await;
+        match status.ok().flatten().as_deref() {
+            Some("committed") => {
+                tracing::warn!(%why, "the connection broke in a commit, which was made all the same");
+                Ok(())
+            }
+            Some("aborted") => {
+                tracing::warn!(%why, "the connection broke in a commit, which was not made");
+                let why = "the connection to the database was lost";
+                Err(Fault::Undone(StoreError::Unavailable(why)))
+            }
+            _ => {
+                tracing::error!(%why, "a commit failed, and its outcome is not known");
+                Err(Fault::Unknown(why))
+            }
+        }
+    }
+
+    /// What became of a transaction, once it has ended; `None` when the server cannot tell any more.
+    async fn ended_as(&self, xid: &str) -> Option<String> {
+        loop {
+            if let Ok(session) = self.database.connect().await {
+                match session.client.query_one(STATUS, &[&xid]).await {
+                    Ok(row) => match row.try_get::<_, Option<String>>(0).ok()? {
+                        Some(status) if status == "in progress" => {}
+                        status => return status,
+                    },
+                    // Its words are final; without any, it is asked again.
+                    Err(error) if !is_lost(&error) => return None,
+                    Err(_) => {}
+                }
+            }
+            sleep(ASK_AGAIN_AFTER).await;
+        }
     }
 
     /// Takes other programs' rows into the log, until there are none that can be had now.
@@ -286,6 +317,9 @@ impl Writer {
         }
     }
 }
+
+/// Between two looks at what became of a commit.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What is acknowledged survives a power cut, whatever the database's default is; a stricter one stays.
 const DURABLE: &str = "
