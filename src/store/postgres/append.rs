@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 use super::{
     connect::Session,
     error::{Fault, of_commit},
-    heads::{DRAW, HeadSql, Heads, LOCK, draw},
+    heads::{DRAW, HeadSql, Heads, LOCK, as_count, draw},
     known::{Known, NonceKey, Outcome, Stored, nonce_key, stored, talk_of},
     schema::Shape,
 };
@@ -113,16 +113,19 @@ pub(super) async fn plan(
     let (mut heads, mut ids) = (Heads::default(), Vec::new());
     if wanted > 0 {
         let talks = batch.iter().map(|new| talk_of(new));
-        let ((locked, nonces), found) = join(
-            join(client.query_one(&sql.lock, &[]), nonces(client, sql, batch)),
+        let count = as_count(wanted);
+        let (locked, nonces, found, drawn) = join4(
+            client.query_one(&sql.lock, &[]),
+            nonces(client, sql, batch),
             Heads::load(client, &sql.heads, talks),
+            client.query(&sql.draw, &[&count]),
         )
         .await;
         let locked = locked?;
         (before, xid) = (locked.try_get(0)?, locked.try_get(1)?);
         known.nonces = nonces?;
         heads = found?;
-        ids = draw(client, &sql.draw, before, wanted).await?;
+        ids = draw(client, &sql.draw, before, wanted, drawn?).await?;
     }
     let mut ids = ids.into_iter();
     let decide = |new: &&NewMessage| known.decide(new, &mut ids, &mut heads, now);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error, Row, Statement};
 
 /// A conversation, as a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,25 +154,36 @@ impl Heads {
 
 /// Positions that nobody else will ever have: numbers of the table's own sequence, beyond `last`. The log MUST be locked.
 ///
-/// What the sequence gives may lie behind the log, when a connection drew numbers ahead; those are passed by.
+/// `first` was drawn already, under the same lock. What the sequence gives may lie behind the log, when a connection drew
+/// numbers ahead; those are passed by, and others are drawn.
 pub(super) async fn draw(
     client: &Client,
     sql: &Statement,
     last: i64,
     count: usize,
+    first: Vec<Row>,
 ) -> Result<Vec<i64>, Error> {
     let mut drawn = Vec::with_capacity(count);
-    while drawn.len() < count {
-        let missing = i64::try_from(count - drawn.len()).unwrap_or(i64::MAX);
-        for row in client.query(sql, &[&missing]).await? {
+    let mut rows = first;
+    loop {
+        for row in rows {
             let number: i64 = row.try_get(0)?;
             if number > last {
                 drawn.push(number);
             }
         }
+        if drawn.len() >= count {
+            break;
+        }
+        rows = client.query(sql, &[&as_count(count - drawn.len())]).await?;
     }
     drawn.sort_unstable();
     Ok(drawn)
+}
+
+/// The placeholder of [`DRAW`].
+pub(super) fn as_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The statement for [`draw`].

@@ -85,6 +85,8 @@ pub(super) async fn take_in(
     client.batch_execute("BEGIN").await?;
     let lock = client.query_one(&append.lock, &[]);
     let (before, found) = join(lock, client.query(&sql.untaken, &[])).await;
+    // Nothing is worth that everybody who waits for the log waits longer.
+    client.batch_execute("SET LOCAL lock_timeout = 200").await?;
     let (before, found): (i64, Vec<Row>) = (before?.try_get(0)?, found?);
     let rows = found
         .iter()
@@ -92,7 +94,6 @@ pub(super) async fn take_in(
         .collect::<Result<Vec<_>, Error>>()?;
     if !rows.is_empty() {
         let last = take(client, append, sql, rows, before).await?;
-        client.batch_execute("SET LOCAL lock_timeout = 200").await?;
         tracing::debug!(
             rows = found.len(),
             last,
@@ -134,7 +135,7 @@ async fn take(
         last = match row.id > last && row.id <= last_id {
             true => row.id,
             false => {
-                let drawn = draw(client, &append.draw, last, 1).await?;
+                let drawn = draw(client, &append.draw, last, 1, Vec::new()).await?;
                 let none =
                     || Fault::Undone(StoreError::Internal("there is no position left".into()));
                 *drawn.first().ok_or_else(none)?
