@@ -212,6 +212,11 @@ fn nobody_knows_what_is_not_theirs_to_know() {
                 }
             }
         }
+        for word in ["tokio_postgres", "deadpool_postgres"] {
+            let outside = !source.path.starts_with("src/store/postgres");
+            let found = source.find(word).filter(|_| outside);
+            assert_eq!(found, None, "only store/postgres knows PostgreSQL");
+        }
     }
 }
 

@@ -315,11 +315,12 @@ async fn behind_a_proxy() -> Option<(Proxy, String, Log)> {
 }
 
 /// Makes every commit of messages wait until a session of the test's lets go of the lock 7.
-const COMMITS_WAIT: &str = "
-    CREATE FUNCTION wait_for_7() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        WHILE NOT pg_try_advisory_xact_lock_shared(7) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN NULL; END $$;
-    CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED
-        FOR EACH ROW EXECUTE FUNCTION wait_for_7()";
+const COMMITS_WAIT: &str = concat!(
+    "CREATE FUNCTION wait_for_7() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ",
+    "WHILE NOT pg_try_advisory_xact_lock_shared(7) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN NULL; END $$; ",
+    "CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED ",
+    "FOR EACH ROW EXECUTE FUNCTION wait_for_7()"
+);
 const HOLD_7: &str = "DO 'BEGIN PERFORM pg_advisory_lock(7); END'";
 const RELEASE_7: &str = "DO 'BEGIN PERFORM pg_advisory_unlock(7); END'";
 
