@@ -419,3 +419,19 @@ async fn a_node_that_is_cut_off_refuses_and_heals() {
     assert_eq!(told, ["before", "meanwhile"]);
     assert_eq!(log.put(said(1, "after")).await.unwrap().seq, 3);
 }
+
+/// Of nodes that start at once on an empty database one makes the log, and all serve it.
+#[tokio::test]
+async fn nodes_that_start_at_once_serve_one_log() {
+    let Some(url) = common::postgres::url_of_a_new_database() else {
+        return;
+    };
+    let nodes = (0..4).map(|_| Log::postgres_at(url.clone()));
+    let nodes = soon("four nodes", futures_util::future::join_all(nodes)).await;
+    nodes[0].store.see_user(user(1), name("ann")).await.unwrap();
+    for (n, node) in nodes.iter().enumerate() {
+        assert_eq!(node.store.epoch(), nodes[0].store.epoch());
+        assert_eq!(node.put(said(1, "x")).await.unwrap().seq, n as i64 + 1);
+    }
+    assert_eq!(sql(&url, "SELECT name FROM rooms"), ["general"]);
+}

@@ -133,12 +133,15 @@ async fn has_log(client: &Client) -> Result<bool, OpenError> {
 }
 
 /// The schema, in one transaction; whoever comes second finds it there.
+///
+/// The lock is taken before the transaction begins: one that waited inside would still remember that there was no table,
+/// since a session hears of other sessions' tables when a transaction begins.
 async fn install(client: &Client, mode: Mode) -> Result<(), OpenError> {
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&LOCK_KEY])
+        .await?;
     let installed = async {
         client.batch_execute("BEGIN").await?;
-        client
-            .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK_KEY])
-            .await?;
         if !has_log(client).await? {
             judge_tables(client).await?;
             tracing::info!("making the tables of the log in the database");
@@ -158,9 +161,12 @@ async fn install(client: &Client, mode: Mode) -> Result<(), OpenError> {
         Ok(())
     };
     let installed = installed.await;
-    if installed.is_err() {
-        let _ = timeout(Duration::from_secs(1), client.batch_execute("ROLLBACK")).await;
-    }
+    let end = match &installed {
+        Ok(()) => "SELECT pg_advisory_unlock_all()",
+        Err(_) => "ROLLBACK; SELECT pg_advisory_unlock_all()",
+    };
+    // A session that does not answer takes its locks with it when it ends.
+    let _ = timeout(Duration::from_secs(1), client.batch_execute(end)).await;
     installed
 }
 
