@@ -200,6 +200,7 @@ async fn an_answer_that_is_lost_is_one_repeat_with_the_same_key() {
     copied(&server, "backend", 4, &mut client).await;
     assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2, 2, 3, 3, 4]);
     assert_eq!(backend.keeps(4).await, [1, 2, 3, 4]);
+    assert_eq!(server.copy("backend").parked(), 0);
 }
 
 #[tokio::test]
@@ -326,10 +327,14 @@ async fn nothing_is_copied_when_that_is_off_and_nothing_is_forgotten() {
     let backend = Backend::start().await;
     let server = TestServer::with(|config| {
         copied_to(&backend)(config);
+        hooked(&backend, false)(config);
         config.copies.to_backend = false;
     });
     let server = server.await;
-    say(&mut server.client("ann").await, 2).await;
+    let mut client = server.client("ann").await;
+    say(&mut client, 2).await;
+    // By then the backend would have heard of the first, too.
+    copied(&server, "webhook", 2, &mut client).await;
     let folder = server.stop().await;
     assert!(backend.seen(MESSAGES).is_empty());
     let _server = TestServer::in_folder(folder, copied_to(&backend)).await;
