@@ -131,8 +131,9 @@ async fn nothing_more_is_sent_while_the_disk_is_full_and_chat_is_not_told_otherw
 async fn a_log_that_cannot_be_read_is_read_later() {
     let backend = Backend::start().await;
     let log = Log::of(2).await;
-    log.disk.refuse_reads(5);
     log.copied_to(&backend).await;
+    // The task has not had a turn yet.
+    log.disk.refuse_reads(5);
     log.reaches(2).await;
     assert_eq!(log.disk.refusals_left(), 0);
     assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2]);
