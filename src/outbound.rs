@@ -10,12 +10,16 @@ use hyper::{Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 /// Longest answer, in bytes: a user is told in a few hundred, a set of keys in a few thousand.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// A connection is kept for the next request for so long: less than the five seconds after which Node's servers close one,
+/// so that no request runs into a closing door.
+const KEPT: Duration = Duration::from_secs(4);
 
 /// What makes requests. Cheap to clone; connections are kept for the next one.
 #[derive(Clone, Debug)]
@@ -74,7 +78,10 @@ impl Outbound {
             builder.with_tls_config(config.with_root_certificates(nobody).with_no_client_auth())
         };
         let connector = builder.https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT)
+            .build(connector);
         Ok(Self { client, timeout })
     }
 

@@ -78,6 +78,12 @@ impl SyncState {
         i64::try_from(self.position.load(Relaxed)).unwrap_or(i64::MAX)
     }
 
+    /// How far it is behind a log that reaches to `latest`.
+    pub fn lag(&self, latest: Cursor) -> u64 {
+        let latest = u64::try_from(latest.get()).unwrap_or_default();
+        latest.saturating_sub(self.position.load(Relaxed))
+    }
+
     /// How many messages are parked.
     pub fn parked(&self) -> u64 {
         self.parked.load(Relaxed)

@@ -6,7 +6,12 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{
-    common::binary::{Running, chat_server, output, text},
+    common::{
+        Client, PATIENCE,
+        backend::{Backend, MESSAGES, Reply},
+        binary::{Running, chat_server, output, text},
+        token,
+    },
     folder, guest,
 };
 
@@ -218,7 +223,8 @@ async fn messages_are_sent_again_or_given_up_as_an_operator_says() {
 async fn a_running_server_loses_nothing_to_a_command_beside_it() {
     let folder = folder();
     let path = folder.path();
-    let server = Running::on(path);
+    let args = ["--bind", "127.0.0.1:0", "--rate-limit", "0"];
+    let server = Running::start(&mut chat_server(path, &args));
     let (mut ann, _) = guest(&server).await;
     ann.send_room("general", "before").await;
     as_left(
@@ -265,4 +271,56 @@ async fn a_running_server_loses_nothing_to_a_command_beside_it() {
         after[0]["lag"] = json!(newest.as_i64().unwrap() - 8);
         after
     });
+}
+
+#[tokio::test]
+async fn a_running_server_goes_on_where_an_operator_says() {
+    let folder = folder();
+    let path = folder.path();
+    let backend = Backend::start().await;
+    let url = backend.url();
+    let args = ["--bind", "127.0.0.1:0", "--backend-url", &url];
+    let secret = std::str::from_utf8(super::SECRET).unwrap();
+    let server = Running::start(chat_server(path, &args).env("JWT_SECRET", secret));
+    let connect = format!("/ws?token={}", token(7, "ann", 3600));
+    let mut ann = Client::connect(server.address, &connect, 7, "ann").await;
+    let reached = |what: &str, is_there: &dyn Fn(&Value) -> bool| {
+        let begun = std::time::Instant::now();
+        loop {
+            let copy = status(path)[0].take();
+            if is_there(&copy) {
+                return copy;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{what}: {copy}");
+        }
+    };
+    backend.answers_once(MESSAGES, Reply::status(422));
+    backend.answers(MESSAGES, Reply::status(500));
+    for content in ["refused", "not taken", "next"] {
+        ann.send_room("general", content).await;
+    }
+    let failing = reached("a failure", &|copy| copy["failing"] != Value::Null);
+    assert_eq!(
+        (&failing["next"], parked(&failing)),
+        (&json!(2), vec![(1, false)])
+    );
+    said(path, &["skip", "2"]);
+    let tried = backend.seen(MESSAGES).len();
+    let third = backend.requests(MESSAGES, tried + 1).await;
+    assert_eq!(
+        third.last().unwrap().id(),
+        3,
+        "what was skipped is not tried again"
+    );
+    backend.answers(MESSAGES, Reply::Well);
+    reached("the end of the log", &|copy| copy["lag"] == 0);
+    assert_eq!(backend.keeps(1).await, [3]);
+
+    said(path, &["retry"]);
+    let done = reached("nothing parked", &|copy| copy["parked"] == 0);
+    assert_eq!(
+        (&done["position"], &done["failing"]),
+        (&json!(3), &Value::Null)
+    );
+    assert_eq!(backend.keeps(3).await, [3, 1, 2]);
 }

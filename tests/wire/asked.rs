@@ -85,6 +85,20 @@ async fn whom_the_backend_knows_comes_in_however_it_says_who_that_is() {
 }
 
 #[tokio::test]
+async fn a_token_of_any_visible_characters_comes_in_escaped_in_the_query() {
+    let backend = Backend::start().await;
+    let server = asking(&backend).await;
+    backend.knows("a+b/c==&%", ann());
+    enter(&server, "a%2Bb%2Fc%3D%3D%26%25").await;
+    enter(&server, "a+b/c%3d%3d%26%25").await;
+    assert_eq!(
+        refusal(&server, "a%2Bb%2Fc%3D%3D%26%25").await.0,
+        401,
+        "a header has no escapes"
+    );
+}
+
+#[tokio::test]
 async fn a_refusal_comes_with_the_backends_own_reason() {
     let backend = Backend::start().await;
     let server = asking(&backend).await;
