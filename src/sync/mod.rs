@@ -204,7 +204,7 @@ impl Copier {
             }
             Err(Hindrance::Here(error)) => {
                 self.pace.failed(Duration::ZERO);
-                self.place.stuck(&error);
+                self.place.stuck(&error, self.setup.clock.now());
                 false
             }
         }
@@ -214,6 +214,7 @@ impl Copier {
         self.place.save().await?;
         let Some(message) = self.next().await? else {
             self.pace.reset();
+            self.place.idle();
             return Ok(false);
         };
         let refusal = match self.send(&message).await {

@@ -68,7 +68,7 @@ fn is_page(answer: &Answer) -> bool {
 fn words(status: u16, answer: &Answer, content: &str) -> String {
     let hint = match status {
         300..=399 => ", which sends elsewhere and is not followed: give the URL that it leads to",
-        401 => ", so it wants another token: see --backend-token",
+        401 => ", so it does not accept who sends: see --backend-token, or the webhook's secret",
         _ => "",
     };
     let said = match is_page(answer) {

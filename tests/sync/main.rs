@@ -451,6 +451,11 @@ async fn a_webhook_without_a_secret_gets_one_that_is_kept_to_its_owner() {
         "{}",
         server.greeting
     );
+    assert!(
+        server
+            .greeting
+            .contains("messages in rooms go to the webhook")
+    );
     assert!(!server.greeting.contains(HOOK), "{}", server.greeting);
     let secret = std::fs::read(&path).unwrap();
     assert!(WebhookKey::parse(&secret).is_ok());

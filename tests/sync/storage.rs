@@ -122,8 +122,11 @@ async fn nothing_more_is_sent_while_the_disk_is_full_and_chat_is_not_told_otherw
     }
     assert_eq!(ids(&backend.seen(MESSAGES)), [1]);
     assert_eq!(log.state.position(), 0);
+    let failing = log.state.failing().unwrap();
+    assert!(failing.reason.ends_with("the disk is full"), "{failing:?}");
     log.disk.fill(false);
     log.reaches(3).await;
+    assert_eq!(log.state.failing(), None);
     assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2, 3]);
 }
 
