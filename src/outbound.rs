@@ -6,7 +6,7 @@ use std::{error::Error, fmt, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{Request, Uri, header};
+use hyper::{HeaderMap, Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -31,6 +31,8 @@ pub struct Answer {
     pub status: u16,
     /// `Retry-After`, as it came.
     pub retry_after: Option<String>,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The body, whole.
     pub body: Bytes,
 }
@@ -93,6 +95,7 @@ impl Outbound {
         let retry_after = retry_after
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
+        let headers = response.headers().clone();
         let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES)
             .collect()
             .await;
@@ -103,6 +106,7 @@ impl Outbound {
         Ok(Answer {
             status,
             retry_after,
+            headers,
             body: body.to_bytes(),
         })
     }

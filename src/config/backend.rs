@@ -65,7 +65,7 @@ pub struct Webhook {
 }
 
 /// What the value of `flag` says, if it is an http or https URL. Credentials have no place in it: it is logged.
-pub(super) fn http_url(flag: &str, url: &str) -> Result<Uri, StartupError> {
+pub(crate) fn http_url(flag: &str, url: &str) -> Result<Uri, StartupError> {
     let parsed = url.trim_end_matches('/').parse::<Uri>().ok();
     let Some(parsed) = parsed.filter(|url| {
         matches!(url.scheme_str(), Some("http" | "https"))

@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     store::sqlite::Mode,
 };
-use backend::http_url;
+pub(crate) use backend::http_url;
 use error::usage;
 
 /// Where the data lies and which secret signs tokens: what the server and `chat-server token` must agree on.
@@ -272,17 +272,7 @@ impl Config {
 
     /// What the arguments mean; `environment` is the value of JWT_SECRET.
     pub fn resolve(args: ServeArgs, environment: Option<Vec<u8>>) -> Result<Self, StartupError> {
-        let bind = args
-            .bind
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut found| found.next());
-        let Some(bind) = bind else {
-            let shown = &args.bind;
-            return usage(format!(
-                "--bind (WS_BIND_ADDR) {shown:?} is no address with a port: use one such as 127.0.0.1:9001"
-            ));
-        };
+        let bind = address(&args.bind)?;
         let secret = args.storage.secret(environment)?;
         let public_key = args.storage.public_key(secret.as_ref())?;
         let demands = args.storage.demands();
@@ -334,8 +324,19 @@ impl Config {
     }
 }
 
+/// What `--bind` means; a name in it is looked up.
+pub(crate) fn address(bind: &str) -> Result<SocketAddr, StartupError> {
+    let found = bind.to_socket_addrs().ok();
+    match found.and_then(|mut found| found.next()) {
+        Some(address) => Ok(address),
+        None => usage(format!(
+            "--bind (WS_BIND_ADDR) {bind:?} is no address with a port: use one such as 127.0.0.1:9001"
+        )),
+    }
+}
+
 /// As a browser writes it: lower case, without a path.
-fn normal_origin(origin: &str) -> Result<String, StartupError> {
+pub(crate) fn normal_origin(origin: &str) -> Result<String, StartupError> {
     let normal = origin.trim_end_matches('/').to_ascii_lowercase();
     let has_scheme = normal
         .split_once("://")
@@ -348,7 +349,8 @@ fn normal_origin(origin: &str) -> Result<String, StartupError> {
     ))
 }
 
-fn public_host(url: &str) -> Result<String, StartupError> {
+/// The host of `--public-url`, in lower case.
+pub(crate) fn public_host(url: &str) -> Result<String, StartupError> {
     let parsed = url
         .parse::<axum::http::Uri>()
         .ok()

@@ -5,6 +5,7 @@
 
 mod epoch;
 mod inbox;
+mod inspect;
 mod job;
 mod listing;
 mod lock;
@@ -20,6 +21,7 @@ use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 pub use epoch::{NewEpoch, new_epoch};
+pub use inspect::{Inspection, Soundness};
 pub use lock::{FileLock, companion};
 pub use migrate::SCHEMA_VERSION;
 pub use open::remembered_mode;
