@@ -1,6 +1,7 @@
 //! What the executable can do besides serving.
 
 mod common;
+mod doctor;
 
 use std::process::Stdio;
 
