@@ -15,7 +15,7 @@
 //! | 2 who is here | [`hub`], [`relay`], [`authority`] | connections, rooms, bounded queues; who judges tokens | SQL, what may be done |
 //! | 3 what may be done, and what was | [`chat`], [`stats`] | the verbs, permission, rates; how it goes | sockets, status codes |
 //! | 4 one conversation | [`session`] | frame in → verb → reply with its `ref` | axum |
-//! | 5 doors | [`http`] | axum, HTTP, the page in `static/` | SQL, permission |
+//! | 5 doors | [`http`], [`sync`] | axum, HTTP, the page in `static/`; who outside is told of every message | SQL, permission |
 //! | 6 the program | [`config`], [`server`], [`commands`], [`telemetry`] | everything | |
 //!
 //! # The life of one message
@@ -55,4 +55,5 @@ pub mod server;
 pub mod session;
 pub mod stats;
 pub mod store;
+pub mod sync;
 pub mod telemetry;

@@ -18,8 +18,13 @@ async fn main() -> ExitCode {
     };
     let cli = Cli::parse();
     telemetry::start(env::var("RUST_LOG").ok().as_deref());
-    let jwt_secret = env::var_os("JWT_SECRET").map(|secret| secret.into_encoded_bytes());
-    match commands::run(cli, Surroundings { jwt_secret, dotenv }).await {
+    let secret = |name| env::var_os(name).map(|secret| secret.into_encoded_bytes());
+    let surroundings = Surroundings {
+        jwt_secret: secret("JWT_SECRET"),
+        webhook_secret: secret("WEBHOOK_SECRET"),
+        dotenv,
+    };
+    match commands::run(cli, surroundings).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error.to_string(), error.exit_code()),
     }

@@ -10,12 +10,16 @@ use hyper::{HeaderMap, Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 /// Longest answer, in bytes: a user is told in a few hundred, a set of keys in a few thousand.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// A connection is kept for the next request for so long: less than the five seconds after which Node's servers close one,
+/// so that no request runs into a closing door.
+const KEPT: Duration = Duration::from_secs(4);
 
 /// What makes requests. Cheap to clone; connections are kept for the next one.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct Outbound {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
+    /// `Content-Type`, as it came.
+    pub content_type: Option<String>,
     /// `Retry-After`, as it came.
     pub retry_after: Option<String>,
     /// All headers.
@@ -74,7 +80,10 @@ impl Outbound {
             builder.with_tls_config(config.with_root_certificates(nobody).with_no_client_auth())
         };
         let connector = builder.https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT)
+            .build(connector);
         Ok(Self { client, timeout })
     }
 
@@ -91,10 +100,12 @@ impl Outbound {
         let response = self.client.request(request).await;
         let response = response.map_err(|error| Silence::Broken(cause(&error)))?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get(header::RETRY_AFTER);
-        let retry_after = retry_after
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        let header = |name| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        let content_type = header(header::CONTENT_TYPE);
+        let retry_after = header(header::RETRY_AFTER);
         let headers = response.headers().clone();
         let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES)
             .collect()
@@ -105,6 +116,7 @@ impl Outbound {
         })?;
         Ok(Answer {
             status,
+            content_type,
             retry_after,
             headers,
             body: body.to_bytes(),
@@ -119,6 +131,15 @@ pub fn under(base: &Uri, path: &str) -> Uri {
     // A path that was a URL's, and one of ours, make another.
     parts.path_and_query = format!("{base_path}{path}").parse().ok();
     Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
+}
+
+/// The port of the URL: given, or its scheme's.
+pub fn port(url: &Uri) -> u16 {
+    let default = match url.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    };
+    url.port_u16().unwrap_or(default)
 }
 
 /// Whether the URL names this machine.

@@ -3,6 +3,8 @@
 //! Looks and changes nothing. A rate is the difference of two looks at a counter, divided by the time that really passed
 //! between them: a second that is skipped makes a gap, not a wrong number. Who may see it is decided at the door.
 
+mod copies;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -115,6 +117,8 @@ pub struct Report<'a> {
     commits: Commits,
     outbox: Outbox,
     storage: Storage,
+    /// Who else is told of every message; empty when nobody is.
+    sync: Vec<copies::Copy>,
     samples: Vec<Sample>,
 }
 
@@ -259,6 +263,7 @@ impl Stats {
             commits: self.commits(now),
             outbox: outbox(load),
             storage: (self.facts.storage)(),
+            sync: copies::report(&self.metrics.sync, self.hub.floor()),
             samples: self.lock().iter().cloned().collect(),
         }
     }

@@ -47,6 +47,8 @@ const GAP_PAGE = 500;
 const GAP_MAX = 1_000; // a larger gap is a reset of that conversation
 const LOADS_AT_ONCE = 8;
 const TOKEN_TIMEOUT_MS = 15_000;
+/** Visible, but in no name of a subprotocol (RFC 9110 section 5.6.2): a backend's own kind of token may be such. */
+const NO_SUBPROTOCOL = /^(?=.*[^!#$%&'*+\-.^_`|~0-9A-Za-z])[!-~]+$/;
 const REFRESH_EARLIEST_MS = 60_000; // before the token expires: a tenth of what it has left, within these two
 const REFRESH_LATEST_MS = 10_000;
 const REFRESH_GAP_MS = 10_000; // between two tokens that hardly live
@@ -521,7 +523,9 @@ class Chat {
     }
     try {
       this.#presented = this.#token;
-      this.#attach(new (this.#options.WebSocket ?? WebSocket)(this.#url, ['chat.v1', `bearer.${this.#token}`]));
+      const inName = !NO_SUBPROTOCOL.test(this.#token);
+      const url = inName ? this.#url : `${this.#url}${this.#url.includes('?') ? '&' : '?'}token=${encodeURIComponent(this.#token)}`;
+      this.#attach(new (this.#options.WebSocket ?? WebSocket)(url, inName ? ['chat.v1', `bearer.${this.#token}`] : ['chat.v1']));
     } catch {
       // The constructor throws only for an address or a token that no handshake can carry.
       this.#refuse({ code: 'unauthorized', message: 'the address or the token has characters that cannot be sent' });

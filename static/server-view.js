@@ -5,6 +5,7 @@
 
 import { SPAN_MS, createChart, formatBytes, formatMs, formatNumber } from './chart.js';
 import { bdi, el, formatDuration } from './dom.js';
+import { createCopies } from './server-copies.js';
 
 const EVERY_MS = 1_000;
 /** A server that answers no sooner than this is as good as away. */
@@ -20,9 +21,10 @@ export function createServerView({ signal, session, api }) {
   const status = el('p', { class: 'server-status', role: 'status' });
   const empty = el('div', { class: 'server-empty', hidden: true });
   const numbers = createNumbers();
+  const copies = createCopies();
   const charts = createCharts();
   const facts = el('div', { class: 'server-facts' });
-  const body = el('div', { class: 'server-body', hidden: true }, numbers.node, el('div', { class: 'charts' }, ...charts.map(({ node }) => node)), facts);
+  const body = el('div', { class: 'server-body', hidden: true }, numbers.node, copies.node, el('div', { class: 'charts' }, ...charts.map(({ node }) => node)), facts);
   const node = el('div', { class: 'tool-pad server-view' }, status, empty, body);
 
   let samples = /** @type {{at: number}[]} */ ([]);
@@ -68,6 +70,7 @@ export function createServerView({ signal, session, api }) {
     body.hidden = false;
     say('live', 'Live, every second.');
     numbers.draw(stats);
+    copies.draw(stats.sync);
     drawCharts();
     const facts = JSON.stringify([stats.limits, stats.build, stats.mode, stats.epoch]);
     if (facts !== factsShown) drawFacts(stats);

@@ -1,7 +1,10 @@
 //! What the executable can do besides serving.
 
 mod common;
+#[path = "commands/doctor/mod.rs"]
 mod doctor;
+#[path = "commands/sync.rs"]
+mod sync;
 
 use std::process::Stdio;
 

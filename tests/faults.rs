@@ -20,11 +20,13 @@ use std::{
 use chat_server::{
     clock::Clock,
     hub::End,
-    protocol::{CloseCode, Cursor, Listing, Message, RoomName, UserId, Username, Window},
+    protocol::{
+        CloseCode, Cursor, Listing, Message, MessageId, RoomName, UserId, Username, Window,
+    },
     session::{Event, Timing},
     store::{
-        Account, Answer, Directory, Messages, NewAccount, NewMessage, Page, Receipt, RoomOutcome,
-        Scope, StoreError, StoredRoom, User,
+        Account, Answer, Begin, Directory, Follower, Followers, Messages, NewAccount, NewMessage,
+        Page, Parked, Receipt, RoomOutcome, Scope, Standing, StoreError, StoredRoom, User,
         sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
     },
 };
@@ -157,6 +159,61 @@ impl Directory for FaultyStore {
     }
 }
 
+impl Followers for FaultyStore {
+    fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>> {
+        or_fail!(self, self.inner.follow(follower, begin))
+    }
+    fn log(
+        &self,
+        after: Cursor,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answer<'_, Result<Vec<Message>, StoreError>> {
+        or_fail!(self, self.inner.log(after, limit, max_bytes))
+    }
+    fn advance(
+        &self,
+        follower: Follower,
+        to: MessageId,
+        parked: Option<String>,
+    ) -> Answer<'_, Result<(), StoreError>> {
+        or_fail!(self, self.inner.advance(follower, to, parked))
+    }
+    fn note_failure(
+        &self,
+        follower: Follower,
+        reason: String,
+    ) -> Answer<'_, Result<(), StoreError>> {
+        or_fail!(self, self.inner.note_failure(follower, reason))
+    }
+    fn standings(&self) -> Answer<'_, Result<Vec<Standing>, StoreError>> {
+        or_fail!(self, self.inner.standings())
+    }
+    fn parked(
+        &self,
+        follower: Follower,
+        after: Cursor,
+        limit: u32,
+    ) -> Answer<'_, Result<Vec<Parked>, StoreError>> {
+        or_fail!(self, self.inner.parked(follower, after, limit))
+    }
+    fn due_again(
+        &self,
+        follower: Follower,
+        limit: u32,
+    ) -> Answer<'_, Result<Vec<Message>, StoreError>> {
+        or_fail!(self, self.inner.due_again(follower, limit))
+    }
+    fn conclude_again(
+        &self,
+        follower: Follower,
+        id: MessageId,
+        parked: Option<String>,
+    ) -> Answer<'_, Result<(), StoreError>> {
+        or_fail!(self, self.inner.conclude_again(follower, id, parked))
+    }
+}
+
 const SCRIPT: [&str; 9] = [
     r#"{"type":"join","room":"general","ref":"join"}"#,
     r#"{"type":"message","room":"general","content":"1","ref":"1"}"#,
@@ -268,6 +325,7 @@ const TIMES: Timing = Timing {
     ping: Duration::from_secs(3600),
     silence: Duration::from_secs(7200),
     in_flight: SIZES.in_flight,
+    ask_again: Duration::from_secs(300),
     retry: Duration::from_millis(1),
     ..TIMING
 };

@@ -2,14 +2,18 @@
 
 use serde_json::Value;
 
-use super::{LEEWAY_SECONDS, Refusal, Tokens, claims::span, decoded, header};
+use super::{
+    Denial, Identity,
+    claims::span,
+    parts::{decoded, header},
+};
 use crate::protocol::is_unsafe_in_names;
 
-/// The report on `token` and whether a handshake would accept it at `now` (Unix seconds).
+/// The report on `token`, of which a handshake at `now` (Unix seconds) would think `verdict`.
 ///
 /// Shows what the token says before it says whether that is true: the one place where unverified claims are read, for
 /// the eyes of somebody who already holds the token.
-pub fn explain(tokens: &Tokens, token: &str, now: i64) -> (String, Result<(), Refusal>) {
+pub fn explain(token: &str, now: i64, verdict: &Result<Identity, Denial>) -> String {
     let mut text = String::new();
     let mut tell = |line: String| {
         text.push_str(&printable(&line));
@@ -24,8 +28,7 @@ pub fn explain(tokens: &Tokens, token: &str, now: i64) -> (String, Result<(), Re
             tell(format!("claim    {claim} = {value}{moment}"));
         }
     }
-    let verdict = tokens.verify(token, now, LEEWAY_SECONDS);
-    match &verdict {
+    match verdict {
         Ok(identity) => {
             tell(format!(
                 "ok       user {} \"{}\", role {}, for another {}",
@@ -35,12 +38,16 @@ pub fn explain(tokens: &Tokens, token: &str, now: i64) -> (String, Result<(), Re
                 span(identity.expiry.0.saturating_sub(now)),
             ));
         }
-        Err(refusal) => {
+        Err(Denial::Refused(refusal) | Denial::Forbidden(refusal)) => {
             tell(format!("refused  {refusal}"));
             tell(format!("fix      {}", refusal.fix));
         }
+        Err(Denial::Unavailable(why)) => {
+            tell(format!("unknown  {why}"));
+            tell("fix      see that the backend runs and answers: chat-server doctor".to_owned());
+        }
     }
-    (text, verdict.map(|_| ()))
+    text
 }
 
 /// The line with everything escaped that a terminal would obey or that would reorder it: a token says what its maker likes.

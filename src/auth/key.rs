@@ -1,9 +1,52 @@
 //! The keys that signatures are checked with. A key is for one algorithm, which comes from what the key is and never from
 //! what a token asks for (RFC 8725 section 3.1).
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, crypto};
+use serde_json::{Map, Value};
+
+/// What public keys can verify here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicAlgorithm {
+    /// RSA, PKCS #1 v1.5, SHA-256.
+    Rs256,
+    /// ECDSA on P-256, SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl PublicAlgorithm {
+    /// As `alg` in a token's header names it (RFC 7518 section 3.1, RFC 8037 section 3.1).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
+impl FromStr for PublicAlgorithm {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = [Self::Rs256, Self::Es256, Self::EdDsa];
+        let found = known.into_iter().find(|known| known.as_str() == text);
+        found.ok_or("use RS256, ES256 or EdDSA; a secret is no public key")
+    }
+}
+
+impl From<PublicAlgorithm> for Algorithm {
+    fn from(algorithm: PublicAlgorithm) -> Self {
+        match algorithm {
+            PublicAlgorithm::Rs256 => Self::RS256,
+            PublicAlgorithm::Es256 => Self::ES256,
+            PublicAlgorithm::EdDsa => Self::EdDSA,
+        }
+    }
+}
 
 /// A key and what it is called in error messages.
 pub struct Key {
@@ -65,6 +108,45 @@ impl Key {
                 "holds no public key that is known: give one in PEM (-----BEGIN PUBLIC KEY-----) of RSA, P-256 or Ed25519",
             );
         };
+        Self::of(algorithm, decoding, name)
+    }
+
+    /// A public key as a JSON Web Key (RFC 7517) for `algorithm`: RSA, or P-256 or Ed25519 (RFC 7518 section 6, RFC 8037).
+    /// A key for anything else, and a secret, is an error.
+    pub fn of_jwk(
+        jwk: &Map<String, Value>,
+        algorithm: PublicAlgorithm,
+        name: &'static str,
+    ) -> Result<Self, &'static str> {
+        const DAMAGED: &str = "holds a damaged key";
+        let text = |field| jwk.get(field).and_then(Value::as_str);
+        if text("use").is_some_and(|purpose| purpose != "sig") {
+            return Err("holds a key that is not for signatures");
+        }
+        if text("alg").is_some_and(|theirs| theirs != algorithm.as_str()) {
+            return Err("holds a key for another algorithm");
+        }
+        let part = |field| text(field).ok_or(DAMAGED);
+        let decoding = match (algorithm, text("kty"), text("crv")) {
+            (PublicAlgorithm::Rs256, Some("RSA"), _) => {
+                DecodingKey::from_rsa_components(part("n")?, part("e")?)
+            }
+            (PublicAlgorithm::Es256, Some("EC"), Some("P-256")) => {
+                DecodingKey::from_ec_components(part("x")?, part("y")?)
+            }
+            (PublicAlgorithm::EdDsa, Some("OKP"), Some("Ed25519")) => {
+                DecodingKey::from_ed_components(part("x")?)
+            }
+            _ => return Err("holds a key for another algorithm"),
+        };
+        Self::of(algorithm.into(), decoding.map_err(|_| DAMAGED)?, name)
+    }
+
+    fn of(
+        algorithm: Algorithm,
+        decoding: DecodingKey,
+        name: &'static str,
+    ) -> Result<Self, &'static str> {
         let bytes = match decoding.kind() {
             DecodingKeyKind::SecretOrDer(bytes) => bytes.len(),
             DecodingKeyKind::RsaModulusExponent { n, .. } => n.len(),

@@ -6,21 +6,22 @@
 mod claims;
 mod explain;
 mod key;
+mod parts;
 mod secret;
 
 use std::borrow::Cow;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use serde_json::{Map, Value};
+use jsonwebtoken::{EncodingKey, Header, encode};
 
 pub use claims::{Claims, Demands, Expiry};
 pub(crate) use claims::{role_of, span};
 pub use explain::explain;
-pub use key::Key;
+pub use key::{Key, PublicAlgorithm};
+use parts::decoded;
+pub(crate) use parts::{header_for, readable_exp};
 pub use secret::Secret;
 
-use crate::protocol::{UserId, Username};
+use crate::protocol::{ErrorCode, Reject, UserId, Username};
 
 /// Clock skew that a handshake forgives, in seconds. An open connection is not forgiven.
 pub const LEEWAY_SECONDS: i64 = 5;
@@ -59,6 +60,16 @@ pub enum Denial {
     Forbidden(Refusal),
     /// Nobody can say now; not the token's fault.
     Unavailable(String),
+}
+
+impl From<Denial> for Reject {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Refused(refusal) => Self::new(ErrorCode::Unauthorized, refusal.reason),
+            Denial::Forbidden(refusal) => Self::new(ErrorCode::Forbidden, refusal.reason),
+            Denial::Unavailable(why) => Self::new(ErrorCode::Unavailable, why),
+        }
+    }
 }
 
 impl From<Refusal> for Denial {
@@ -108,41 +119,7 @@ impl Tokens {
 
     /// The claims in `token` once its signature is verified; whether they are acceptable is not judged.
     fn claims(&self, token: &str) -> Result<Claims, Refusal> {
-        if token.len() > TOKEN_MAX_BYTES {
-            return refuse(
-                format!(
-                    "token has {} bytes; at most {TOKEN_MAX_BYTES} are read",
-                    token.len()
-                ),
-                SMALLER,
-            );
-        }
-        let Some(header) = header(token) else {
-            return refuse(NO_JWT, COPY);
-        };
-        let ours = self.key.algorithm();
-        match header.get("alg").and_then(Value::as_str) {
-            Some(theirs) if theirs == ours => {}
-            Some(other) if other.len() <= 16 => {
-                return refuse(
-                    format!("token is signed with {other:?}; this server takes {ours} only"),
-                    format!("sign with {ours}"),
-                );
-            }
-            _ => {
-                return refuse(
-                    format!("token names no algorithm; this server takes {ours} only"),
-                    format!("sign with {ours}"),
-                );
-            }
-        }
-        // RFC 7515 section 4.1.11: extensions that must be understood, and none is understood here.
-        if header.contains_key("crit") {
-            return refuse(
-                "token header has crit: no extension is supported",
-                "leave crit out of the header",
-            );
-        }
+        header_for(token, self.key.algorithm())?;
         let Some((message, signature)) = token.rsplit_once('.') else {
             return refuse(NO_JWT, COPY);
         };
@@ -189,7 +166,7 @@ impl Tokens {
                 SIGN_THERE,
             );
         };
-        encode(&Header::new(Algorithm::HS256), &claims, key).or_else(|error| {
+        encode(&Header::default(), &claims, key).or_else(|error| {
             refuse(
                 format!("the token could not be signed: {error}"),
                 SAME_SECRET,
@@ -199,22 +176,6 @@ impl Tokens {
 }
 
 const NO_JWT: &str = "this is no JWT: three base64url parts with dots between are expected";
-
-/// The header of `token`, not verified by anything. `None` unless the token has exactly three parts.
-fn header(token: &str) -> Option<Map<String, Value>> {
-    let (first, rest) = token.split_once('.')?;
-    (rest.matches('.').count() == 1).then(|| decoded(first))?
-}
-
-/// When the token ends, if it is a JWT that says so. Nothing is verified: good for asking sooner, never for letting in.
-pub(crate) fn readable_exp(token: &str) -> Option<i64> {
-    header(token)?;
-    decoded(token.split('.').nth(1)?)?.get("exp")?.as_i64()
-}
-
-fn decoded(part: &str) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
-}
 
 const COPY: &str = "copy the whole token, without quotes, line breaks or the word Bearer";
 const SAME_SECRET: &str = "sign and verify with one secret: compare JWT_SECRET (or --jwt-secret-file) on both sides, to the last space";

@@ -171,6 +171,11 @@ impl Chat {
         })
     }
 
+    /// Names the log.
+    pub fn epoch(&self) -> &str {
+        self.store.epoch()
+    }
+
     /// `message` and `dm`: puts the message in line. Two calls one after the other are stored in that order.
     pub async fn send(
         &self,

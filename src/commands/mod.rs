@@ -5,6 +5,7 @@ mod new_epoch;
 #[cfg(feature = "seeded_bugs")]
 mod seeded;
 mod serve;
+mod sync;
 mod token;
 
 use std::io::{self, Write as _};
@@ -32,6 +33,7 @@ Without a command it serves. Flags come first, then the environment, then a .env
 Environment only:
   JWT_SECRET  the secret your backend signs its tokens with (HS256); without it, and without
               --jwt-public-key, the built-in accounts are open
+  WEBHOOK_SECRET  the secret that the webhook is signed with (whsec_…), instead of one that is made
   RUST_LOG    what is logged, such as chat_server=debug";
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +44,9 @@ enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// Rename the log of a file that was copied back by hand, so that no client takes it for what it knew
     NewEpoch(StorageArgs),
+    /// See how the copies for other servers stand, and decide about messages that one refused
+    #[command(subcommand)]
+    Sync(sync::SyncCommand),
 }
 
 /// What `main` found outside the command line.
@@ -49,6 +54,8 @@ enum Command {
 pub struct Surroundings {
     /// The value of JWT_SECRET.
     pub jwt_secret: Option<Vec<u8>>,
+    /// The value of WEBHOOK_SECRET.
+    pub webhook_secret: Option<Vec<u8>>,
     /// A `.env` file was read.
     pub dotenv: bool,
 }
@@ -58,9 +65,10 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
     #[cfg(feature = "seeded_bugs")]
     seeded::arm(&cli.seeded);
     match cli.command {
-        Some(Command::Token(args)) => token::run(&args, surroundings),
+        Some(Command::Token(args)) => token::run(&args, surroundings).await,
         Some(Command::Doctor(args)) => doctor::run(*args, surroundings).await,
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
+        Some(Command::Sync(command)) => sync::run(&command),
         None => serve::run(cli.serve, surroundings).await,
     }
 }

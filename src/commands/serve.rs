@@ -12,7 +12,7 @@ use super::Surroundings;
 use crate::{
     config::{Config, GOOD_SECRET_BYTES, ServeArgs, StartupError},
     server::Server,
-    store::sqlite::Mode,
+    store::{Follower, sqlite::Mode},
 };
 
 /// Exit code after a second signal: what shells give a program that SIGINT ended.
@@ -20,7 +20,7 @@ const INTERRUPTED: i32 = 130;
 
 pub(super) async fn run(args: ServeArgs, surroundings: Surroundings) -> Result<u8, StartupError> {
     let mut signals = Signals::listen()?;
-    let config = Config::resolve(args, surroundings.jwt_secret)?;
+    let config = Config::resolve(args, surroundings.jwt_secret, surroundings.webhook_secret)?;
     warn_of_short_secret(&config);
     let started = tokio::select! {
         biased;
@@ -152,13 +152,7 @@ fn welcome(server: &Server, config: &Config, dotenv: bool) -> String {
             lines.push("         Set JWT_SECRET to let in your backend's users instead.".into());
         }
         Mode::Integrated => {
-            let by = match &config.secret {
-                Some(named) => format!("{}, HS256", named.name),
-                None => "--jwt-public-key".to_owned(),
-            };
-            lines.push(format!(
-                "  Mode   integrated: users come with tokens of your backend ({by})"
-            ));
+            lines.push(format!("  Mode   integrated: {}", whose_users(config)));
             lines.push(
                 match config.secret {
                     Some(_) => {
@@ -171,11 +165,57 @@ fn welcome(server: &Server, config: &Config, dotenv: bool) -> String {
         }
     }
     lines.push(format!("  Data   {}", display(&server.database)));
+    lines.extend(copies(server, config));
     if dotenv {
         lines.push("  Note   settings were read from .env in this folder".into());
     }
     lines.push(String::new());
     lines.join("\n") + "\n"
+}
+
+/// Who else is told of every message.
+fn copies(server: &Server, config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    for state in server.copies.states() {
+        let label = if lines.is_empty() { "Copy" } else { "" };
+        let (url, follower) = (state.url(), state.follower());
+        lines.push(format!(
+            "  {label:<6} every message goes to the {follower} at {url}"
+        ));
+        if follower == Follower::Webhook.as_str() {
+            let has_dms = config
+                .copies
+                .webhook
+                .as_ref()
+                .is_some_and(|webhook| webhook.dms);
+            let dms = match has_dms {
+                true => "direct messages too",
+                false => "direct messages do not (--webhook-dms)",
+            };
+            lines.push(format!("         {dms}"));
+            if let Some(path) = &server.copies.webhook_secret {
+                lines.push(format!(
+                    "         signed with the secret in {}",
+                    display(path)
+                ));
+            }
+        }
+    }
+    lines
+}
+
+/// Who lets the backend's users in.
+fn whose_users(config: &Config) -> String {
+    let by = match (&config.secret, &config.public_key, &config.jwks) {
+        (Some(named), ..) => format!("{}, HS256", named.name),
+        (None, Some(_), _) => "--jwt-public-key".to_owned(),
+        (None, None, Some((url, algorithm))) => format!("{}, keys at {url}", algorithm.as_str()),
+        (None, None, None) => match &config.backend {
+            Some(url) => return format!("{url} is asked whose a token is (GET /api/v1/auth/me)"),
+            None => "no key".to_owned(),
+        },
+    };
+    format!("users come with tokens of your backend ({by})")
 }
 
 fn display(path: &Path) -> String {

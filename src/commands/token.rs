@@ -7,10 +7,10 @@ use jiff::{Span, SpanRelativeTo, Unit};
 
 use super::{Surroundings, print};
 use crate::{
-    auth::{TOKEN_MAX_BYTES, Tokens, explain},
-    config::{StartupError, StorageArgs},
+    auth::{LEEWAY_SECONDS, TOKEN_MAX_BYTES, Tokens, explain},
+    config::{Config, StartupError, StorageArgs},
     protocol::{MAX_ID, Timestamp, UserId, Username},
-    server::{backends_tokens, kept_tokens},
+    server::{self, kept_tokens},
     store::sqlite::{Mode, remembered_mode},
 };
 
@@ -38,17 +38,32 @@ pub struct TokenArgs {
     check: Option<String>,
 }
 
-pub(super) fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<u8, StartupError> {
-    let tokens = tokens(&args.storage, surroundings.jwt_secret)?;
+pub(super) async fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<u8, StartupError> {
+    let config = Config::of_storage(&args.storage, surroundings.jwt_secret)?;
     let now = Timestamp::now().unix_ms() / 1000;
     if let Some(token) = &args.check {
+        let authority = match server::backends_authority(&config)? {
+            Some(authority) => authority,
+            None => own_tokens(&config)?.into(),
+        };
         let read = (token == "-").then(standard_input).transpose()?;
         let token = read.as_ref().unwrap_or(token).trim();
-        let (report, verdict) =
-            explain(&tokens, token.strip_prefix("Bearer ").unwrap_or(token), now);
-        print(&report)?;
+        let token = token.strip_prefix("Bearer ").unwrap_or(token);
+        let verdict = authority.identity(token, now, LEEWAY_SECONDS).await;
+        print(&explain(token, now, &verdict))?;
         return Ok(u8::from(verdict.is_err()));
     }
+    let tokens = match server::backends_tokens(&config)? {
+        Some(tokens) => tokens,
+        None if config.jwks.is_some() || config.backend.is_some() => {
+            return Err(StartupError::Usage(
+                "tokens are made by the backend (BACKEND_URL, --jwks-url), and no secret is set here: log in there to get one, or \
+                 set JWT_SECRET on both sides"
+                    .into(),
+            ));
+        }
+        None => own_tokens(&config)?,
+    };
     let user = args.user_id.and_then(UserId::new);
     let user = user.ok_or_else(|| {
         StartupError::Usage("--user-id is missing: give the user's number".into())
@@ -77,21 +92,16 @@ pub(super) fn standard_input() -> Result<String, StartupError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The key that the server would use with the same flags and environment.
-fn tokens(storage: &StorageArgs, jwt_secret: Option<Vec<u8>>) -> Result<Tokens, StartupError> {
-    let secret = storage.secret(jwt_secret)?;
-    let public_key = storage.public_key(secret.as_ref())?;
-    let demands = storage.demands();
-    if let Some(tokens) = backends_tokens(secret.as_ref(), public_key.as_deref(), demands)? {
-        return Ok(tokens);
-    }
-    let database = storage.database()?;
-    if remembered_mode(&database) == Some(Mode::Integrated) {
+/// The tokens of the built-in accounts, if that is what the server takes with the same flags and environment.
+fn own_tokens(config: &Config) -> Result<Tokens, StartupError> {
+    let database = &config.database;
+    if remembered_mode(database) == Some(Mode::Integrated) {
         return Err(StartupError::Usage(format!(
-            "{database:?} takes the tokens of a backend, and no secret is set: set JWT_SECRET, --jwt-secret-file or --jwt-public-key as the server has it"
+            "{database:?} takes the tokens of a backend, and no secret is set: set JWT_SECRET, --jwt-secret-file, --jwt-public-key, \
+             --jwks-url or BACKEND_URL as the server has it"
         )));
     }
-    kept_tokens(&database.canonicalize().unwrap_or(database))
+    kept_tokens(&database.canonicalize().unwrap_or(database.clone()))
 }
 
 /// `90s`, `15m`, `1h`, `30d`, as seconds.

@@ -104,12 +104,27 @@ pub struct Limits {
     /// Seconds that open connections get when the server stops
     #[arg(long, default_value_t = 5, value_name = "SECONDS", hide_short_help = true, value_parser = time(0, DAY_SECONDS))]
     pub stop_seconds: u64,
+    /// Seconds that a backend or webhook may take to answer a copy: ten times what a slow one takes
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", hide_short_help = true, value_parser = time(1, 600))]
+    pub sync_timeout_seconds: u64,
+    /// Seconds between attempts at a copy, at most: one that is back waits no longer than that, and one request is no load
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", hide_short_help = true, value_parser = time(1, DAY_SECONDS))]
+    pub sync_backoff_seconds: u64,
     /// Passwords hashed at once, at 19 MiB each
     #[arg(long, default_value_t = 2, value_name = "N", hide_short_help = true, value_parser = count(1, 64))]
     pub hashing_at_once: u32,
     /// Passwords that wait to be hashed; at 20 ms each the last waits two seconds or so
     #[arg(long, default_value_t = 128, value_name = "N", hide_short_help = true, value_parser = count(1, 10_000))]
     pub hashing_in_line: u32,
+    /// Milliseconds in which the backend must say whose a token is; somebody waits before an open page
+    #[arg(long, default_value_t = 2000, value_name = "MS", hide_short_help = true, value_parser = time(1, 60_000))]
+    pub auth_timeout_ms: u64,
+    /// Seconds for which the backend's yes to a token is believed; so long somebody whom it has locked out may still connect
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", hide_short_help = true, value_parser = time(0, 60))]
+    pub auth_cache_seconds: u64,
+    /// Seconds after which the backend is asked again about the token of an open connection, unless the token tells its end
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", hide_short_help = true, value_parser = time(1, DAY_SECONDS))]
+    pub auth_again_seconds: u64,
     /// Days that a built-in account's token lasts
     #[arg(long, default_value_t = 30, value_name = "DAYS", hide_short_help = true, value_parser = count(1, 3650))]
     pub token_days: u32,

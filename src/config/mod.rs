@@ -5,6 +5,7 @@
 mod backend;
 mod error;
 mod limits;
+mod storage;
 
 use std::{
     net::{SocketAddr, ToSocketAddrs as _},
@@ -23,41 +24,14 @@ pub use limits::{
 };
 
 use crate::{
-    auth::{Demands, Secret},
+    auth::{Demands, PublicAlgorithm},
     clock::Clock,
+    outbound,
     store::sqlite::Mode,
 };
 pub(crate) use backend::http_url;
 use error::usage;
-
-/// Where the data lies and which secret signs tokens: what the server and `chat-server token` must agree on.
-#[derive(Args, Clone, Debug)]
-pub struct StorageArgs {
-    /// Database file: chat.db or sqlite:chat.db
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        default_value = "chat.db",
-        value_name = "FILE"
-    )]
-    pub db: String,
-    /// Your backend, such as http://localhost:8080: it knows the users, and gets a copy of every message
-    #[arg(long, env = "BACKEND_URL", hide_env_values = true, value_name = "URL")]
-    pub backend_url: Option<String>,
-    /// File that holds the secret of your backend's tokens (or set JWT_SECRET in the environment)
-    #[arg(long, value_name = "FILE")]
-    pub jwt_secret_file: Option<PathBuf>,
-    /// File that holds the public key of your backend's tokens, in PEM: RS256, ES256 or EdDSA, instead of a secret
-    #[arg(long, value_name = "FILE")]
-    pub jwt_public_key: Option<PathBuf>,
-    /// What the iss of your backend's tokens must be
-    #[arg(long, value_name = "TEXT")]
-    pub jwt_issuer: Option<String>,
-    /// What the aud of your backend's tokens must be or hold
-    #[arg(long, value_name = "TEXT")]
-    pub jwt_audience: Option<String>,
-}
+pub use storage::{NamedSecret, StorageArgs};
 
 /// What `chat-server` takes to serve.
 #[derive(Args, Clone, Debug)]
@@ -121,14 +95,18 @@ pub struct Config {
     pub copies: Copies,
     /// The backend's secret.
     pub secret: Option<NamedSecret>,
-    /// The backend's public key, in PEM, instead. With neither it is standalone mode.
+    /// The backend's public key, in PEM, instead.
     pub public_key: Option<Vec<u8>>,
+    /// Where the backend publishes its keys, and what they sign with, instead.
+    pub jwks: Option<(Uri, PublicAlgorithm)>,
     /// What the backend's tokens must say.
     pub demands: Demands,
     /// See [`ServeArgs::allow_origin`].
     pub allow_origin: Vec<String>,
     /// Host of [`ServeArgs::public_url`], in lower case.
     pub public_host: Option<String>,
+    /// Its port, given or its scheme's.
+    pub public_port: Option<u16>,
     /// See [`ServeArgs::rooms`].
     pub rooms: Rooms,
     /// Register and guest are open.
@@ -141,114 +119,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// A secret and where it came from, for error messages.
-#[derive(Clone, Debug)]
-pub struct NamedSecret {
-    /// The bytes.
-    pub secret: Secret,
-    /// `JWT_SECRET` or `--jwt-secret-file`.
-    pub name: &'static str,
-}
-
-impl StorageArgs {
-    /// The file that `--db` means.
-    pub fn database(&self) -> Result<PathBuf, StartupError> {
-        let db = self.db.as_str();
-        if db.starts_with("postgres://") || db.starts_with("postgresql://") {
-            return usage(
-                "--db (DATABASE_URL) names a PostgreSQL database, and this chat-server was built without it: build it with \
-                 --features postgres, or start with --db chat.db to keep everything in a file",
-            );
-        }
-        let path = match db.split_at_checked("sqlite:".len()) {
-            // As a URL, with options that other libraries write behind it.
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sqlite:") => {
-                let rest = rest.strip_prefix("//").unwrap_or(rest);
-                rest.split('?').next().unwrap_or_default()
-            }
-            _ => db,
-        };
-        if path.starts_with("file:") {
-            return usage(
-                "--db (DATABASE_URL) takes a path, not a file: URI: use one such as --db chat.db",
-            );
-        }
-        if path.is_empty() || path == ":memory:" {
-            return usage("--db (DATABASE_URL) must name a file, such as --db chat.db");
-        }
-        // Two letters or more before "://": no drive letter, and no file that anybody means.
-        if let Some((scheme, _)) = path.split_once("://") {
-            return usage(format!(
-                "--db (DATABASE_URL) begins with {scheme}://, which is not known: use a file, such as --db chat.db"
-            ));
-        }
-        Ok(path.into())
-    }
-
-    /// The backend's secret, if one is set: the file of the flag, else `environment`, the value of JWT_SECRET.
-    pub fn secret(
-        &self,
-        environment: Option<Vec<u8>>,
-    ) -> Result<Option<NamedSecret>, StartupError> {
-        let named = match (&self.jwt_secret_file, environment) {
-            (Some(path), _) => {
-                let name = "--jwt-secret-file";
-                let secret = Secret::read(path).map_err(|error| {
-                    StartupError::Usage(format!("{name} {path:?} cannot be read: {error}; give the path of a file that holds the secret"))
-                })?;
-                NamedSecret { secret, name }
-            }
-            (None, Some(bytes)) => NamedSecret {
-                secret: Secret::new(bytes),
-                name: "JWT_SECRET",
-            },
-            (None, None) => return Ok(None),
-        };
-        if named.secret.as_bytes().is_empty() {
-            let name = named.name;
-            return usage(format!(
-                "{name} is empty, so anybody could sign tokens: set it to your backend's secret, or unset it to use the built-in accounts"
-            ));
-        }
-        Ok(Some(named))
-    }
-
-    /// What the file of `--jwt-public-key` holds, if one is given.
-    pub fn public_key(
-        &self,
-        secret: Option<&NamedSecret>,
-    ) -> Result<Option<Vec<u8>>, StartupError> {
-        let Some(path) = &self.jwt_public_key else {
-            return Ok(None);
-        };
-        if let Some(NamedSecret { name, .. }) = secret {
-            return usage(format!(
-                "{name} and --jwt-public-key are both set, and a token has one kind of signature: leave one of them out"
-            ));
-        }
-        std::fs::read(path).map(Some).map_err(|error| {
-            StartupError::Usage(format!(
-                "--jwt-public-key {path:?} cannot be read: {error}; give the path of a PEM file"
-            ))
-        })
-    }
-
-    /// What `--backend-url` says, if it is given.
-    pub fn backend(&self) -> Result<Option<Uri>, StartupError> {
-        let url = self.backend_url.as_deref().filter(|url| !url.is_empty());
-        url.map(|url| http_url("--backend-url (BACKEND_URL)", url))
-            .transpose()
-    }
-
-    /// What the flags demand of tokens.
-    pub fn demands(&self) -> Demands {
-        Demands {
-            issuer: self.jwt_issuer.clone(),
-            audience: self.jwt_audience.clone(),
-        }
-    }
-}
-
 impl Config {
     /// A server in standalone mode, with every default, on a free port of this machine.
     pub fn for_file(database: PathBuf) -> Self {
@@ -259,9 +129,11 @@ impl Config {
             copies: Copies::default(),
             secret: None,
             public_key: None,
+            jwks: None,
             demands: Demands::default(),
             allow_origin: Vec::new(),
             public_host: None,
+            public_port: None,
             rooms: Rooms::Open,
             signup: true,
             switch_mode: false,
@@ -270,18 +142,16 @@ impl Config {
         }
     }
 
-    /// What the arguments mean; `environment` is the value of JWT_SECRET.
-    pub fn resolve(args: ServeArgs, environment: Option<Vec<u8>>) -> Result<Self, StartupError> {
+    /// What the arguments mean; `environment` is the value of JWT_SECRET, `webhook_secret` that of WEBHOOK_SECRET.
+    pub fn resolve(
+        args: ServeArgs,
+        environment: Option<Vec<u8>>,
+        webhook_secret: Option<Vec<u8>>,
+    ) -> Result<Self, StartupError> {
         let bind = address(&args.bind)?;
-        let secret = args.storage.secret(environment)?;
-        let public_key = args.storage.public_key(secret.as_ref())?;
-        let demands = args.storage.demands();
-        if demands != Demands::default() && secret.is_none() && public_key.is_none() {
-            return usage(
-                "--jwt-issuer and --jwt-audience are about a backend's tokens: set JWT_SECRET or --jwt-public-key too, or leave them out",
-            );
-        }
-        let secret_bytes = secret
+        let stored = Self::of_storage(&args.storage, environment)?;
+        let secret_bytes = stored
+            .secret
             .as_ref()
             .map_or(usize::MAX, |named| named.secret.as_bytes().len());
         if secret_bytes < WEAK_SECRET_BYTES && !bind.ip().is_loopback() && !args.allow_weak_secret {
@@ -290,33 +160,59 @@ impl Config {
                  secret, --bind 127.0.0.1:9001, or --allow-weak-secret"
             ));
         }
+        let public_url = args.public_url.as_deref().map(public_url).transpose()?;
         let config = Self {
-            database: args.storage.database()?,
             bind,
-            backend: args.storage.backend()?,
-            copies: Copies::default(),
-            secret,
-            public_key,
-            demands,
+            copies: args
+                .copies
+                .resolve(stored.backend.is_some(), webhook_secret)?,
             allow_origin: args
                 .allow_origin
                 .iter()
                 .map(|origin| normal_origin(origin))
                 .collect::<Result<_, _>>()?,
-            public_host: args.public_url.as_deref().map(public_host).transpose()?,
+            public_host: public_url.as_ref().and_then(host_of),
+            public_port: public_url.as_ref().map(outbound::port),
             rooms: args.rooms,
             signup: !args.no_signup,
             switch_mode: args.switch_mode,
-            clock: Clock::default(),
             limits: args.limits,
+            ..stored
         };
         config.limits.check()?;
         Ok(config)
     }
 
+    /// What the arguments about data and tokens mean, with every other default; `environment` is the value of JWT_SECRET.
+    pub fn of_storage(
+        args: &StorageArgs,
+        environment: Option<Vec<u8>>,
+    ) -> Result<Self, StartupError> {
+        let secret = args.secret(environment)?;
+        let public_key = args.public_key(secret.as_ref())?;
+        let jwks = args.jwks(secret.is_some() || public_key.is_some())?;
+        let demands = args.demands();
+        let is_verified_here = secret.is_some() || public_key.is_some() || jwks.is_some();
+        if demands != Demands::default() && !is_verified_here {
+            return usage(
+                "--jwt-issuer and --jwt-audience are about tokens that are verified here: set JWT_SECRET, --jwt-public-key or \
+                 --jwks-url too, or leave them out",
+            );
+        }
+        Ok(Self {
+            backend: args.backend()?,
+            secret,
+            public_key,
+            jwks,
+            demands,
+            ..Self::for_file(args.database()?)
+        })
+    }
+
     /// Who hands out user ids.
     pub fn mode(&self) -> Mode {
-        if self.backend.is_some() || self.secret.is_some() || self.public_key.is_some() {
+        let has_key = self.secret.is_some() || self.public_key.is_some() || self.jwks.is_some();
+        if has_key || self.backend.is_some() {
             Mode::Integrated
         } else {
             Mode::Standalone
@@ -349,16 +245,22 @@ pub(crate) fn normal_origin(origin: &str) -> Result<String, StartupError> {
     ))
 }
 
-/// The host of `--public-url`, in lower case.
-pub(crate) fn public_host(url: &str) -> Result<String, StartupError> {
+/// What `--public-url` says.
+pub(crate) fn public_url(url: &str) -> Result<Uri, StartupError> {
     let parsed = url
-        .parse::<axum::http::Uri>()
+        .parse::<Uri>()
         .ok()
         .filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
-    match parsed.as_ref().and_then(axum::http::Uri::host) {
-        Some(host) => Ok(host.trim_matches(['[', ']']).to_ascii_lowercase()),
+    match parsed.filter(|url| url.host().is_some()) {
+        Some(url) => Ok(url),
         None => usage(format!(
             "--public-url {url:?} is no URL: use one such as https://chat.example.org"
         )),
     }
+}
+
+/// As origins write it: without the brackets of an IPv6 address.
+pub(crate) fn host_of(url: &Uri) -> Option<String> {
+    let host = url.host()?;
+    Some(host.trim_matches(['[', ']']).to_ascii_lowercase())
 }

@@ -32,7 +32,7 @@ pub use origin::OriginRule;
 pub use ws::SocketLimits;
 
 use crate::{
-    auth::Tokens,
+    authority::Authority,
     chat::{Chat, accounts::Accounts},
     clock::Clock,
     hub::Hub,
@@ -52,7 +52,7 @@ pub struct App {
     /// Built-in accounts; `None` in integrated mode.
     pub accounts: Option<Accounts>,
     /// Judges tokens.
-    pub tokens: Arc<Tokens>,
+    pub authority: Authority,
     /// What time it is, for tokens.
     pub clock: Clock,
     /// Which web pages may talk to this server.

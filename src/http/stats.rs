@@ -47,7 +47,7 @@ pub(super) async fn metrics(
         (header::CONTENT_TYPE, format.content_type()),
         (header::VARY, "accept"),
     ];
-    (headers, app.metrics.render(format)).into_response()
+    (headers, app.metrics.render(format, app.hub.floor())).into_response()
 }
 
 /// OpenMetrics when `Accept` names it with a weight above 0 (RFC 9110 section 12.5.1); which of several is preferred is not

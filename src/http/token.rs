@@ -1,6 +1,7 @@
 //! How a token reaches a door, and who stands behind it.
 
 use axum::http::{HeaderMap, Uri, header};
+use percent_encoding::percent_decode_str;
 
 use super::App;
 use crate::{
@@ -20,13 +21,14 @@ pub(super) fn of_handshake(headers: &HeaderMap, uri: &Uri) -> Option<String> {
             .query()?
             .split('&')
             .find_map(|pair| pair.strip_prefix("token="))?;
-        // A JWT's letters need no escape; what does is no JWT, and is judged as it stands.
-        (!query.is_empty()).then_some(query)
+        // A JWT's letters need no escape, those of a backend's own kind of token may.
+        let token = percent_decode_str(query).decode_utf8_lossy();
+        (!token.is_empty()).then(|| token.into_owned())
     };
     of_header(headers)
         .or(offered)
-        .or_else(from_query)
         .map(str::to_owned)
+        .or_else(from_query)
 }
 
 /// The bearer of `Authorization` (RFC 6750 section 2.1).
@@ -52,8 +54,6 @@ pub(super) async fn identify(app: &App, token: Option<&str>) -> Result<Identity,
         return Err(Reject::new(ErrorCode::Unauthorized, message));
     };
     let now = app.clock.seconds();
-    let identity = app.tokens.verify(token, now, LEEWAY_SECONDS);
-    let identity =
-        identity.map_err(|refusal| Reject::new(ErrorCode::Unauthorized, refusal.reason))?;
-    app.chat.admit(identity).await
+    let identity = app.authority.identity(token, now, LEEWAY_SECONDS).await;
+    app.chat.admit(identity?).await
 }

@@ -154,6 +154,11 @@ impl Hub {
         self.announced.send_replace(floor);
     }
 
+    /// Tells after each commit how far the log reaches: for those who follow it from outside.
+    pub fn announcements(&self) -> watch::Receiver<Cursor> {
+        self.announced.subscribe()
+    }
+
     /// The position after everything that was published.
     pub fn floor(&self) -> Cursor {
         self.lock().floor

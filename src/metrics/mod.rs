@@ -3,20 +3,26 @@
 //! Anybody may count; only the doors read. No label carries a user, a room or a text.
 
 mod commits;
+mod copies;
+mod sync;
 mod text;
 
 use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
 pub use commits::{Commits, Extremes, Totals};
+pub use sync::{Failing, SyncState, SyncStates};
 pub use text::Format;
 
-use crate::protocol::{CloseCode, ErrorCode, Incomplete};
+use crate::protocol::{CloseCode, Cursor, ErrorCode, Incomplete};
 
 /// All counters and gauges.
 #[derive(Debug)]
@@ -40,6 +46,8 @@ pub struct Metrics {
     pub fell_behind: Counter,
     /// Message frames read from the log for readers who catch up.
     pub caught_up: Counter,
+    /// How those outside who are told of every message are doing.
+    pub sync: Arc<SyncStates>,
     resumes: Family<ResumeLabel, Counter>,
     errors: Family<ErrorLabel, Counter>,
     closes: Family<CloseLabel, Counter>,
@@ -113,6 +121,7 @@ impl Default for Metrics {
             deliveries,
             fell_behind,
             caught_up,
+            sync: Arc::default(),
             resumes,
             errors,
             closes,
@@ -143,11 +152,13 @@ impl Metrics {
             .inc();
     }
 
-    /// All numbers, as text.
-    pub fn render(&self, format: Format) -> String {
+    /// All numbers, as text, of a log that reaches to `latest`.
+    pub fn render(&self, format: Format, latest: Cursor) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &copies::registry(&self.sync, latest));
+        let _ = encode_eof(&mut text);
         match format {
             Format::OpenMetrics => text,
             Format::Classic => text::classic(&text),

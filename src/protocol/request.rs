@@ -77,7 +77,8 @@ impl Credentials {
         const NAMES: [&str; 2] = ["username", "password"];
         let fields = Fields::split(text, &NAMES)?;
         fields.refuse_duplicates()?;
-        let owned = |name| Ok(fields.text(name)?.map(|text| text.into_owned()));
+        let owned =
+            |name| -> Result<_, Reject> { Ok(fields.text(name)?.map(|text| text.into_owned())) };
         Ok(Self {
             username: owned("username")?,
             password: owned("password")?,

@@ -2,31 +2,31 @@
 //!
 //! What each part takes is put together in `wiring.rs`; connections are accepted in `door.rs`.
 
+mod authority;
+mod copies;
 mod door;
 mod wiring;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{Demands, Key, Secret, Tokens},
-    config::{Config, NamedSecret, StartupError},
+    authority::Authority,
+    config::{Config, StartupError},
     http,
     hub::Hub,
     metrics::Metrics,
     relay,
     store::{
         CommitFeed, Store,
-        sqlite::{Counters, Mode, SqliteStore, WriterHandle, companion},
+        sqlite::{Counters, Mode, SqliteStore, WriterHandle},
     },
 };
+pub use authority::{backends_authority, backends_tokens, kept_tokens};
+pub use copies::Copying;
+pub(crate) use copies::never_ourselves;
 use door::Door;
 pub(crate) use wiring::origins;
 
@@ -39,6 +39,8 @@ pub struct Server {
     pub database: PathBuf,
     /// Who hands out user ids.
     pub mode: Mode,
+    /// Who outside is told of every message.
+    pub copies: Copying,
     hub: Arc<Hub>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -51,35 +53,46 @@ pub struct Server {
 impl Server {
     /// Opens the file, binds the port and begins to accept.
     pub async fn start(config: Config) -> Result<Self, StartupError> {
-        let tokens = backends_tokens(
-            config.secret.as_ref(),
-            config.public_key.as_deref(),
-            config.demands.clone(),
-        )?;
+        let backends = backends_authority(&config)?;
         // The port before the file: a start that fails on it leaves none behind.
         let listener = bind(config.bind).await?;
         let system = |what| move |source| StartupError::System { what, source };
         let address = listener
             .local_addr()
             .map_err(system("the listening address cannot be read"))?;
+        copies::never_ourselves(&config, address).await?;
         let metrics = Arc::new(Metrics::default());
         let opened = open_store(&config, &metrics).await?;
         let store: Arc<dyn Store> = Arc::new(opened.store);
-        let tokens = Arc::new(match tokens {
-            Some(tokens) => tokens,
-            None => kept_tokens(&opened.database)?,
-        });
+        let (authority, accounts_tokens) = match backends {
+            Some(authority) => (authority, None),
+            None => {
+                let tokens = Arc::new(kept_tokens(&opened.database)?);
+                (Authority::Key(tokens.clone()), Some(tokens))
+            }
+        };
         let hub = Arc::new(Hub::new(
             store.latest_id().await?,
             metrics.deliveries.clone(),
         ));
         let relay = tokio::spawn(relay::run(opened.feed, hub.clone()));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let copying = copies::Start {
+            config: &config,
+            database: &opened.database,
+            store: store.clone(),
+            hub: &hub,
+            metrics: &metrics,
+        };
+        let copies = copying.run(&tasks, &stop).await?;
         let app = wiring::app(
             &config,
             store,
             hub.clone(),
-            tokens,
+            wiring::Judges {
+                authority,
+                accounts: accounts_tokens,
+            },
             metrics.clone(),
             stop.clone(),
             tasks.clone(),
@@ -98,6 +111,7 @@ impl Server {
             address,
             database: opened.database,
             mode: config.mode(),
+            copies,
             hub,
             stop,
             tasks,
@@ -188,32 +202,4 @@ async fn open_store(config: &Config, metrics: &Metrics) -> Result<Opened, Startu
         writer,
         database,
     })
-}
-
-/// The tokens of the backend that is set, if one is.
-pub fn backends_tokens(
-    secret: Option<&NamedSecret>,
-    public_key: Option<&[u8]>,
-    demands: Demands,
-) -> Result<Option<Tokens>, StartupError> {
-    let tokens = match (secret, public_key) {
-        (Some(named), _) => Tokens::new(named.secret.as_bytes(), named.name),
-        (None, Some(pem)) => {
-            const NAME: &str = "--jwt-public-key";
-            let key = Key::of_pem(pem, NAME)
-                .map_err(|fault| StartupError::Usage(format!("{NAME} {fault}")))?;
-            Tokens::signed_elsewhere(key)
-        }
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(tokens.that_say(demands)))
-}
-
-/// Standalone mode's tokens, whose secret lies beside the database.
-pub fn kept_tokens(database: &Path) -> Result<Tokens, StartupError> {
-    let path = companion(database, "secret");
-    match Secret::kept_at(&path) {
-        Ok(secret) => Ok(Tokens::new(secret.as_bytes(), "this server's own secret")),
-        Err(source) => Err(StartupError::Secret { path, source }),
-    }
 }

@@ -6,6 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::Tokens,
+    authority::Authority,
     chat::{
         Chat, Policy, Rate,
         accounts::{AccountPolicy, Accounts},
@@ -23,7 +24,7 @@ use crate::{
     stats::{Facts, Stats, Storage},
     store::{
         Store,
-        sqlite::{self, Mode, Options, companion},
+        sqlite::{self, Options, companion},
     },
 };
 
@@ -41,18 +42,25 @@ pub(super) fn storage(config: &Config) -> Options {
     }
 }
 
+/// Who judges tokens, and with what those of the built-in accounts are signed, where there are some.
+pub(super) struct Judges {
+    pub(super) authority: Authority,
+    pub(super) accounts: Option<Arc<Tokens>>,
+}
+
 pub(super) fn app(
     config: &Config,
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
-    tokens: Arc<Tokens>,
+    judges: Judges,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) -> std::io::Result<App> {
     let limits = &config.limits;
-    let accounts = (config.mode() == Mode::Standalone)
-        .then(|| Accounts::new(store.clone(), tokens.clone(), account_policy(config)))
+    let accounts = judges
+        .accounts
+        .map(|tokens| Accounts::new(store.clone(), tokens, account_policy(config)))
         .transpose()?;
     let facts = facts(config, &*store);
     let stats = Stats::new(metrics.clone(), hub.clone(), config.clock.clone(), facts);
@@ -64,12 +72,13 @@ pub(super) fn app(
     ));
     let sessions = Arc::new(Shared {
         chat: chat.clone(),
-        tokens: tokens.clone(),
+        authority: judges.authority.clone(),
         limits: wire_limits(config),
         timing: Timing {
             hold: Duration::from_millis(limits.hold_ms),
             ping: Duration::from_secs(limits.ping_seconds),
             silence: Duration::from_secs(limits.silence_seconds),
+            ask_again: Duration::from_secs(limits.auth_again_seconds),
             in_flight: limits.in_flight as usize,
             retry: READ_RETRY,
             slowest_reader: SLOWEST_READER_BYTES_PER_SECOND,
@@ -81,7 +90,7 @@ pub(super) fn app(
         chat,
         hub,
         accounts,
-        tokens,
+        authority: judges.authority,
         clock: config.clock.clone(),
         origins: origins(config.public_host.clone(), config.allow_origin.clone()),
         sessions,

@@ -7,6 +7,7 @@
 
 mod catch_up;
 mod timers;
+mod watch;
 
 use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 
@@ -15,7 +16,8 @@ use tokio::{pin, select, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{Identity, Tokens},
+    auth::Identity,
+    authority::Authority,
     chat::{Chat, Pending, SendFailure},
     clock::Clock,
     frame::Frame,
@@ -28,6 +30,7 @@ use crate::{
     store::AppendError,
 };
 use timers::Timers;
+use watch::Watch;
 
 /// What a socket tells its session.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub struct Timing {
     pub ping: Duration,
     /// A connection from which nothing came for so long is closed.
     pub silence: Duration,
+    /// Between two questions about a token that does not tell when it ends.
+    pub ask_again: Duration,
     /// Bytes a second that a peer must read at least: a ping waits for its answer behind all that was written before it.
     pub slowest_reader: usize,
     /// Sends that one connection may have on their way to the disk.
@@ -65,7 +70,7 @@ pub struct Shared {
     /// The verbs.
     pub chat: Arc<Chat>,
     /// Judges the tokens of `auth` frames.
-    pub tokens: Arc<Tokens>,
+    pub authority: Authority,
     /// What a frame is checked against.
     pub limits: Limits,
     /// When what happens by itself.
@@ -87,6 +92,8 @@ pub struct Session {
     /// A resume has promised everything up to here: until that is queued, no further request is heard.
     replay_until: Option<Cursor>,
     timers: Timers,
+    /// Of a token that does not tell when it ends.
+    watch: Option<Watch>,
 }
 
 enum Wake<T> {
@@ -94,6 +101,7 @@ enum Wake<T> {
     Stored(Result<Ack, AppendError>),
     Timer,
     News(News),
+    Refused,
     Stop,
 }
 
@@ -114,7 +122,14 @@ impl Session {
             in_flight: VecDeque::new(),
             replay_until: None,
             timers,
+            watch: None,
         }
+    }
+
+    /// The same, let in by `token`: one that does not tell when it ends is asked about again and again.
+    pub fn by_token(mut self, token: &str) -> Self {
+        self.watch = Watch::of(&self.shared, token, self.identity.user);
+        self
     }
 
     /// Talks until one side ends it, and says how the writing is to end.
@@ -141,6 +156,7 @@ impl Session {
                     news = outbox.news(!has_room, may_read_log) => Wake::News(news),
                     event = events.next(), if listens => Wake::Event(event),
                 } } => wake,
+                () = Watch::refused(&mut self.watch), if self.watch.is_some() => Wake::Refused,
                 () = &mut timer => Wake::Timer,
             };
             let step = match wake {
@@ -159,6 +175,7 @@ impl Session {
                 Wake::News(News::Behind) => Box::pin(self.catch_up()).await,
                 Wake::Stored(result) => self.conclude(result),
                 Wake::Timer => Ok(()),
+                Wake::Refused => Err(End::Close(CloseCode::TokenExpired)),
                 Wake::Stop => {
                     seeded::step(Step::Stopping);
                     Err(End::Close(CloseCode::GoingAway))
@@ -256,9 +273,11 @@ impl Session {
     /// `auth`: a newer token for the same user takes the place of the one in force. No leeway: this one is new.
     async fn renew(&mut self, token: &str) -> Result<Reply, Reject> {
         let now = self.shared.clock.seconds();
-        let identity = self.shared.tokens.verify(token, now, 0).map_err(|refusal| {
-            tracing::warn!(user_id = self.identity.user.get(), reason = %refusal, "a newer token was refused");
-            Reject::new(ErrorCode::Unauthorized, refusal.reason).on("token")
+        let identity = self.shared.authority.identity(token, now, 0).await;
+        let identity = identity.map_err(|denial| {
+            let reject = Reject::from(denial).on("token");
+            tracing::warn!(user_id = self.identity.user.get(), reason = %reject.message, "a newer token was refused");
+            reject
         })?;
         if identity.user != self.identity.user {
             let message = "this token is another user's: open another connection for it";
@@ -266,6 +285,7 @@ impl Session {
         }
         self.identity = self.shared.chat.admit(identity).await?;
         self.timers.renew(self.identity.expiry, &self.shared.clock);
+        self.watch = Watch::of(&self.shared, token, self.identity.user);
         Ok(Reply::AuthAck(self.identity.expiry.0))
     }
 

@@ -7,6 +7,14 @@ use crate::protocol::{Cursor, Message, MessageId, Timestamp};
 ///
 /// A follower's cursor moves in id order. A message that was refused for good is parked: kept with its reason, passed by
 /// the cursor, and sent again only when an operator asks for it.
+///
+/// An operator may skip messages and ask for parked ones while a server tells its followers, from another process: then
+/// the cursor that is kept runs ahead of the one in the server's memory. No change ever moves a cursor back, so that
+/// neither undoes what the other did, and whoever keeps a position in memory MUST look at [`standings`](Self::standings)
+/// again while a message is not taken.
+///
+/// Every change can be asked for again: done twice, it is done once. After [`StoreError::Uncertain`] whoever asked asks
+/// again, or reads how it stands. A change of a follower that never followed comes to nothing.
 pub trait Followers: Send + Sync {
     /// Makes sure that `follower` has a cursor, which begins at `begin` if it is new, and tells where it stands.
     fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>>;
@@ -20,8 +28,9 @@ pub trait Followers: Send + Sync {
         max_bytes: usize,
     ) -> Answer<'_, Result<Vec<Message>, StoreError>>;
 
-    /// Moves the cursor to `to`, which is not before it, and forgets the last failure. With `parked`, the message `to` was
-    /// refused for that reason. Durable when it resolves.
+    /// Moves the cursor to `to`, unless it is there or further already, and forgets the last failure. With `parked`, the
+    /// message `to` was refused for that reason; without, it was taken, and is not parked any more if it was. Durable when it
+    /// resolves.
     fn advance(
         &self,
         follower: Follower,
@@ -29,14 +38,15 @@ pub trait Followers: Send + Sync {
         parked: Option<String>,
     ) -> Answer<'_, Result<(), StoreError>>;
 
-    /// Notes why the message after the cursor is not taken at present. Noted before, `failing_since` stays.
+    /// Notes why the message after the cursor is not taken at present: the newest reason, and the moment of the first since
+    /// the cursor was last moved.
     fn note_failure(
         &self,
         follower: Follower,
         reason: String,
     ) -> Answer<'_, Result<(), StoreError>>;
 
-    /// Everybody who ever followed.
+    /// Everybody who ever followed, in the order of [`Follower`].
     fn standings(&self) -> Answer<'_, Result<Vec<Standing>, StoreError>>;
 
     /// Parked messages after `after`, by id.
@@ -54,7 +64,8 @@ pub trait Followers: Send + Sync {
         limit: u32,
     ) -> Answer<'_, Result<Vec<Message>, StoreError>>;
 
-    /// What came of a parked message that was due again: with a reason it stays parked, for that one.
+    /// What came of a parked message that was due again: with a reason it stays parked, for that one, and is not due any more;
+    /// without, it was taken, and is forgotten. Nothing, when it is not parked any more.
     fn conclude_again(
         &self,
         follower: Follower,

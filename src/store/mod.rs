@@ -23,8 +23,8 @@ use crate::protocol::{
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Everything that a backend of this program must be.
-pub trait Store: Messages + Directory + std::fmt::Debug {}
-impl<T: Messages + Directory + std::fmt::Debug> Store for T {}
+pub trait Store: Messages + Directory + Followers + std::fmt::Debug {}
+impl<T: Messages + Directory + Followers + std::fmt::Debug> Store for T {}
 
 /// The log itself.
 pub trait Messages: Send + Sync {

@@ -18,6 +18,13 @@ test('the token travels as a subprotocol, and hello is the first request', async
   assert.equal(last().sent[0].type, 'hello');
 });
 
+test('a token with characters that no subprotocol can have travels in the query', async () => {
+  const chat = client({ token: 'a+b/c==&' });
+  chat.connect();
+  await settle();
+  assert.deepEqual([last().url, last().protocols], ['ws://chat.test/ws?token=a%2Bb%2Fc%3D%3D%26', ['chat.v1']]);
+});
+
 test('a client that asks for nothing says so, since the server pushes nothing before a request that is no `hello`', async () => {
   const chat = client();
   chat.connect();

@@ -4,6 +4,7 @@
 //! receipts come after the sync, as on disk. The writer is a task, so that one thread with a stopped clock runs all of
 //! it, and between any two of its steps others may have their turn: how many, a [`Tempo`] says, the same each time.
 
+mod followers;
 mod listing;
 
 use std::{
@@ -18,9 +19,9 @@ use chat_server::{
         Username, Window,
     },
     store::{
-        Account, Answer, AppendError, CommitFeed, Committed, Directory, FeedSender, Inbox,
-        Messages, NewAccount, NewMessage, Page, Receipt, RoomOutcome, Scope, StoreError,
-        StoredRoom, User, feed,
+        Account, Answer, AppendError, Begin, CommitFeed, Committed, Directory, FeedSender,
+        Follower, Inbox, Messages, NewAccount, NewMessage, Page, Receipt, RoomOutcome, Scope,
+        Standing, StoreError, StoredRoom, User, feed,
     },
 };
 use tokio::{
@@ -50,6 +51,7 @@ struct State {
     users: BTreeMap<i64, KnownUser>,
     rooms: BTreeSet<String>,
     by_nonce: BTreeMap<(i64, String), usize>,
+    followers: followers::Followed,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +104,7 @@ impl Default for State {
             users: BTreeMap::new(),
             rooms: ["general".to_owned()].into(),
             by_nonce: BTreeMap::new(),
+            followers: Default::default(),
         }
     }
 }
@@ -290,6 +293,8 @@ enum Job {
     SeeUser(UserId, Username, Reply<User>),
     CreateRoom(RoomName, u64, Reply<RoomOutcome>),
     CreateAccount(NewAccount, Reply<Option<User>>),
+    Follow(Follower, Begin, Reply<Standing>),
+    Follower(followers::Change, Reply<()>),
     Probe(Reply<()>),
     Stop,
 }
@@ -397,6 +402,7 @@ enum Outcome {
     User(Result<User, StoreError>),
     Room(RoomOutcome),
     Account(Option<User>),
+    Standing(Standing),
     Nothing,
 }
 
@@ -413,7 +419,8 @@ fn fail(job: Job, is_uncertain: bool) {
         Job::SeeUser(_, _, reply) => drop(reply.send(Err(error()))),
         Job::CreateRoom(_, _, reply) => drop(reply.send(Err(error()))),
         Job::CreateAccount(_, reply) => drop(reply.send(Err(error()))),
-        Job::Probe(reply) => drop(reply.send(Err(error()))),
+        Job::Follow(_, _, reply) => drop(reply.send(Err(error()))),
+        Job::Follower(_, reply) | Job::Probe(reply) => drop(reply.send(Err(error()))),
         Job::Stop => {}
     }
 }
@@ -434,7 +441,10 @@ fn answers(batch: Vec<Job>, outcomes: Vec<Outcome>) -> Answers {
             (Job::CreateAccount(_, reply), Outcome::Account(user)) => {
                 answers.push(one(reply, Ok(user)));
             }
-            (Job::Probe(reply), _) => answers.push(one(reply, Ok(()))),
+            (Job::Follow(_, _, reply), Outcome::Standing(standing)) => {
+                answers.push(one(reply, Ok(standing)));
+            }
+            (Job::Follower(_, reply) | Job::Probe(reply), _) => answers.push(one(reply, Ok(()))),
             (Job::Stop, _) => {}
             _ => unreachable!("an outcome of another job"),
         }
@@ -460,6 +470,11 @@ impl State {
                 Outcome::Room(outcome)
             }
             Job::CreateAccount(account, _) => Outcome::Account(self.create_account(account)),
+            Job::Follow(follower, begin, _) => Outcome::Standing(self.follow(*follower, *begin)),
+            Job::Follower(change, _) => {
+                self.change(change, now);
+                Outcome::Nothing
+            }
             Job::Probe(_) | Job::Stop => Outcome::Nothing,
         }
     }

@@ -6,17 +6,19 @@
     reason = "each test program uses its own part of the vocabulary"
 )]
 
+pub mod backend;
 pub mod binary;
 pub mod client;
 pub mod described;
 pub mod http;
 pub mod memory;
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use chat_server::{
     auth::{Secret, Tokens},
     config::{Config, NamedSecret},
+    metrics::SyncState,
     protocol::{Cursor, Timestamp, UserId, Username},
     server::Server,
 };
@@ -86,6 +88,13 @@ impl TestServer {
     pub async fn stop(mut self) -> TempDir {
         soon("the stop", self.server.take().unwrap().stop()).await;
         self.folder
+    }
+
+    /// How a copy stands that leaves this server.
+    pub fn copy(&self, follower: &str) -> Arc<SyncState> {
+        let states = self.server.as_ref().unwrap().copies.states();
+        let state = states.iter().find(|state| state.follower() == follower);
+        state.unwrap().clone()
     }
 
     /// A token of `user`, valid for an hour.

@@ -115,7 +115,7 @@ impl Core {
         let chat = Chat::new(store, hub.clone(), metrics.clone(), policy(sizes));
         let shared = Shared {
             chat: Arc::new(chat),
-            tokens: Arc::new(Tokens::new(SECRET, "JWT_SECRET")),
+            authority: Tokens::new(SECRET, "JWT_SECRET").into(),
             limits: Limits {
                 content_bytes: 1 << 14,
                 history_default: 50,
@@ -239,6 +239,7 @@ pub const TIMING: Timing = Timing {
     ping: Duration::from_secs(25),
     silence: Duration::from_secs(60),
     in_flight: SMALL.in_flight,
+    ask_again: Duration::from_secs(300),
     retry: Duration::from_millis(100),
     slowest_reader: 4096,
 };

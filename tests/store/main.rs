@@ -8,20 +8,30 @@ mod common;
 
 mod append;
 mod directory;
+mod followers;
 mod inbox;
 mod listing;
+mod migration;
 mod read;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use chat_server::{
     clock::Clock,
     protocol::{
-        Ack, Content, Cursor, Message, MessageId, Nonce, Place, RoomName, UserId, Username, Window,
+        Ack, Content, Cursor, Message, MessageId, Nonce, Place, RoomName, Timestamp, UserId,
+        Username, Window,
     },
     store::{
-        AppendError, CommitFeed, Committed, Inbox, NewAccount, NewMessage, Origin, Receipt,
-        RoomOutcome, Scope, Store,
+        AppendError, Begin, CommitFeed, Committed, Follower, Inbox, NewAccount, NewMessage, Origin,
+        Receipt, RoomOutcome, Scope, Standing, Store, StoreError,
         sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
     },
 };
@@ -60,7 +70,7 @@ impl Log {
             feed_batches: 1024,
             readers: 2,
             patience: Duration::from_secs(5),
-            clock: Clock::default(),
+            clock: ticking(),
         };
         let (store, feed, writer) = SqliteStore::open(&options, Counters::default()).unwrap();
         Self {
@@ -75,7 +85,7 @@ impl Log {
     }
 
     fn memory_on(disk: Disk) -> Self {
-        let (store, feed, writer) = MemoryStore::open(&disk, Clock::default());
+        let (store, feed, writer) = MemoryStore::open(&disk, ticking());
         Self {
             store: Arc::new(store),
             feed,
@@ -118,6 +128,19 @@ impl Log {
         self
     }
 
+    /// What an operator does beside the open log: this parked message is wanted again.
+    fn ask_again(&self, follower: Follower, id: MessageId) {
+        match &self.backend {
+            Backend::Sqlite(folder, _) => {
+                let beside = rusqlite::Connection::open(folder.path().join("chat.db")).unwrap();
+                let sql = "UPDATE parked SET due_again = 1 WHERE follower = ?1 AND message = ?2";
+                let asked = beside.execute(sql, (follower.as_str(), id.get())).unwrap();
+                assert_eq!(asked, 1);
+            }
+            Backend::Memory(disk, _) => disk.ask_again(follower, id),
+        }
+    }
+
     async fn put(&self, message: NewMessage) -> Result<Ack, AppendError> {
         soon("an append", self.hand_over(message).await).await
     }
@@ -147,6 +170,12 @@ impl Log {
         let page = self.store.read(scope, window, usize::MAX).await.unwrap();
         (page.messages, page.has_more)
     }
+}
+
+/// A clock on which no two moments are the same.
+fn ticking() -> Clock {
+    static NOW: AtomicI64 = AtomicI64::new(1_700_000_000_000);
+    Clock::new(|| Timestamp::from_unix_ms(NOW.fetch_add(1, Relaxed)))
 }
 
 fn before(id: i64, limit: u32) -> Window {
@@ -242,6 +271,19 @@ laws! {
         rooms_are_made_once_and_up_to_a_limit
         a_probe_tells_that_messages_can_be_stored
     }
+    followers {
+        a_new_follower_begins_at_either_end_and_an_old_one_where_it_was
+        the_log_is_read_in_id_order_over_rooms_and_dms_together
+        what_is_read_of_the_log_is_bounded_in_rows_and_bytes
+        a_cursor_moves_forward_only
+        a_cursor_and_what_is_parked_outlive_the_process
+        a_failure_is_noted_from_its_first_moment_until_the_cursor_moves
+        what_is_parked_is_told_by_id_with_its_reason
+        what_was_taken_after_all_is_not_parked
+        what_an_operator_wants_again_is_due_until_it_is_concluded
+        every_change_done_twice_is_done_once
+        who_never_followed_has_nothing_to_change
+    }
     listing {
         rooms_are_listed_by_name_with_their_newest_message
         users_are_listed_by_id
@@ -297,12 +339,38 @@ mod the_double {
     }
 
     #[tokio::test]
+    async fn moves_a_cursor_that_was_moved_without_a_known_outcome_to_the_same_place_again() {
+        for is_stored in [false, true] {
+            let (disk, log) = open().await;
+            let first = log.put(said(1, "x")).await.unwrap().id;
+            let follow = || log.store.follow(Follower::Backend, Begin::Oldest);
+            follow().await.unwrap();
+            let advance = || {
+                let parked = Some("no".to_owned());
+                log.store.advance(Follower::Backend, first, parked)
+            };
+            disk.lose_an_outcome(is_stored);
+            assert!(matches!(advance().await, Err(StoreError::Uncertain(_))));
+            let known = follow().await.unwrap();
+            let position = if is_stored {
+                first.into()
+            } else {
+                Cursor::START
+            };
+            assert_eq!(known.position, position);
+            advance().await.unwrap();
+            let known = follow().await.unwrap();
+            assert_eq!((known.position, known.parked), (first.into(), 1));
+        }
+    }
+
+    #[tokio::test]
     async fn stores_nothing_while_it_is_full_and_goes_on_after_that() {
         let (disk, log) = open().await;
         disk.fill(true);
         assert!(matches!(
             log.put(said(1, "too much")).await,
-            Err(AppendError::Store(chat_server::store::StoreError::Full))
+            Err(AppendError::Store(StoreError::Full))
         ));
         disk.fill(false);
         assert_eq!(log.put(said(1, "fits")).await.unwrap().seq, 1);

@@ -1,9 +1,15 @@
 //! The frames of the two documents that this protocol comes from, letter by letter: the contract with clients that know
 //! nothing else.
 
+use chat_server::auth::PublicAlgorithm;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk};
 use serde_json::{Value, json};
 
-use crate::common::{Client, TestServer};
+use crate::common::{
+    Client, TestServer,
+    backend::{Backend, Reply},
+    http, now,
+};
 
 /// The frame with its times taken out, which alone are not known beforehand.
 fn timeless(mut frame: Value) -> Value {
@@ -36,23 +42,25 @@ async fn two_users() -> (TestServer, Client, Client) {
     (server, user, other)
 }
 
-#[tokio::test]
-async fn the_five_requests_of_the_documents_get_the_five_replies() {
-    let (_server, mut user, mut other) = two_users().await;
+/// What the documents show, between two who are called as they are there.
+async fn the_five_requests_get_the_five_replies(mut user: Client, mut other: Client) {
+    let (me, you) = (user.user, other.user);
     user.say(r#"{ "type": "join", "room": "general" }"#).await;
     other.join("general").await;
 
     user.say(r#"{ "type": "message", "room": "general", "content": "Hello!" }"#)
         .await;
-    let message = json!({"id": 1, "fromUser": 123, "username": "user", "content": "Hello!", "timestamp": "…", "room": "general", "seq": 1});
+    let message = json!({"id": 1, "fromUser": me, "username": "user", "content": "Hello!", "timestamp": "…", "room": "general", "seq": 1});
     let frame = json!({"type": "message", "data": message});
     assert_eq!(timeless(user.next().await), frame);
     assert_eq!(timeless(other.next().await), frame);
 
     other
-        .say(r#"{ "type": "dm", "to": 123, "content": "Hello!" }"#)
+        .say(format!(
+            r#"{{ "type": "dm", "to": {me}, "content": "Hello!" }}"#
+        ))
         .await;
-    let dm = json!({"id": 2, "fromUser": 456, "username": "other", "content": "Hello!", "timestamp": "…", "to": 123, "seq": 1});
+    let dm = json!({"id": 2, "fromUser": you, "username": "other", "content": "Hello!", "timestamp": "…", "to": me, "seq": 1});
     assert_eq!(
         timeless(user.next().await),
         json!({"type": "dm", "data": dm})
@@ -64,9 +72,11 @@ async fn the_five_requests_of_the_documents_get_the_five_replies() {
         json!({"type": "room_history", "data": [message], "room": "general", "hasMore": false});
     assert_eq!(timeless(user.next().await), history);
 
-    user.say(r#"{ "type": "dm_history", "with": 456, "limit": 50 }"#)
-        .await;
-    let history = json!({"type": "dm_history", "data": [dm], "with": 456, "hasMore": false});
+    user.say(format!(
+        r#"{{ "type": "dm_history", "with": {you}, "limit": 50 }}"#
+    ))
+    .await;
+    let history = json!({"type": "dm_history", "data": [dm], "with": you, "hasMore": false});
     assert_eq!(timeless(user.next().await), history);
 
     user.say(r#"{ "type": "dm", "to": 999, "content": "Hello!" }"#)
@@ -77,6 +87,80 @@ async fn the_five_requests_of_the_documents_get_the_five_replies() {
     assert_eq!(error["data"]["code"], "user_not_found");
     assert_eq!(error["data"]["field"], "to");
     assert_eq!(error.get("ref"), None);
+}
+
+#[tokio::test]
+async fn the_five_requests_of_the_documents_get_the_five_replies_with_a_secret() {
+    let (_server, user, other) = two_users().await;
+    the_five_requests_get_the_five_replies(user, other).await;
+}
+
+#[tokio::test]
+async fn and_with_built_in_accounts() {
+    let server = TestServer::standalone().await;
+    let mut clients = Vec::new();
+    for name in ["user", "other"] {
+        let account = json!({"username": name, "password": "correct horse"}).to_string();
+        let made = http::post(server.address, "/api/v1/auth/register", &account).await;
+        let (token, id) = (&made.json()["token"], &made.json()["user"]["id"]);
+        let token = token.as_str().unwrap();
+        clients.push(by_token(&server, token, id.as_i64().unwrap(), name).await);
+    }
+    let [user, other] = clients.try_into().ok().unwrap();
+    the_five_requests_get_the_five_replies(user, other).await;
+}
+
+#[tokio::test]
+async fn and_with_a_backend_that_is_asked() {
+    let backend = Backend::start().await;
+    let url = backend.url().parse().unwrap();
+    let server = TestServer::with(|config| {
+        config.secret = None;
+        config.backend = Some(url);
+    })
+    .await;
+    for (id, name) in [(123, "user"), (456, "other")] {
+        backend.knows(
+            name,
+            json!({"id": id, "username": name, "email": "x@example.org"}),
+        );
+    }
+    let user = by_token(&server, "user", 123, "user").await;
+    let other = by_token(&server, "other", 456, "other").await;
+    the_five_requests_get_the_five_replies(user, other).await;
+}
+
+#[tokio::test]
+async fn and_with_a_public_key_that_is_set_or_published() {
+    let key = EncodingKey::from_ec_pem(include_bytes!("keys/p256.pem")).unwrap();
+    let backend = Backend::start().await;
+    let jwk = jwk::Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
+    backend.answers("/jwks", Reply::json(200, &json!({"keys": [jwk]})));
+    let jwks = format!("{}/jwks", backend.url()).parse().unwrap();
+    let set = TestServer::with(|config| {
+        config.secret = None;
+        config.public_key = Some(include_bytes!("keys/p256.pub.pem").to_vec());
+    });
+    let published = TestServer::with(|config| {
+        config.secret = None;
+        config.jwks = Some((jwks, PublicAlgorithm::Es256));
+    });
+    for server in [set.await, published.await] {
+        let token = |id: i64, name: &str| {
+            let claims = json!({"user_id": id, "username": name, "exp": now() + 60});
+            encode(&Header::new(Algorithm::ES256), &claims, &key).unwrap()
+        };
+        let user = by_token(&server, &token(123, "user"), 123, "user").await;
+        let other = by_token(&server, &token(456, "other"), 456, "other").await;
+        the_five_requests_get_the_five_replies(user, other).await;
+    }
+}
+
+async fn by_token(server: &TestServer, token: &str, id: i64, name: &str) -> Client {
+    let path = format!("/ws?token={token}");
+    let mut client = Client::connect(server.address, &path, id, name).await;
+    client.ping().await;
+    client
 }
 
 #[tokio::test]

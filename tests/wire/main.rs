@@ -4,10 +4,12 @@
 mod common;
 
 mod accounts;
+mod asked;
 mod bad_input;
 mod delivery;
 mod golden;
 mod handshake;
+mod jwks;
 mod keys;
 mod lifecycle;
 mod listing;

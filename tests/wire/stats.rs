@@ -6,7 +6,11 @@ use chat_server::{
 };
 use serde_json::{Value, json};
 
-use crate::common::{PATIENCE, SECRET, TestServer, http, now};
+use crate::common::{
+    PATIENCE, SECRET, TestServer,
+    backend::{Backend, MESSAGES, Reply},
+    http, now,
+};
 
 fn admin() -> String {
     let (user, name) = (UserId::new(1).unwrap(), Username::new("root").unwrap());
@@ -247,4 +251,68 @@ async fn metrics_are_prometheus_text_unless_open_metrics_is_asked_for() {
     assert_eq!(open.header("content-type"), Some(expected));
     assert!(open.body.contains("# TYPE chat_messages_stored counter\n"));
     assert!(open.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn copies_are_told_with_their_lag_and_with_what_is_wrong() {
+    let alone = TestServer::start().await;
+    assert_eq!(stats(&alone).await["sync"], json!([]));
+    let metrics = http::get(alone.address, "/metrics").await.body;
+    assert!(!metrics.contains("chat_sync"), "{metrics}");
+
+    let backend = Backend::start().await;
+    let url = backend.url();
+    let server = TestServer::with(|config| {
+        config.backend = Some(url.parse().unwrap());
+        config.copies.to_backend = true;
+        config.limits.sync_backoff_seconds = 1;
+    })
+    .await;
+    let mut ann = server.client("ann").await;
+    let well = json!({
+        "follower": "backend", "url": url, "position": 2, "latest": 2, "lag": 0, "parked": 1, "failing": null,
+    });
+    backend.answers_once(MESSAGES, Reply::status(422));
+    for content in ["refused", "taken"] {
+        ann.send_room("general", content).await;
+    }
+    stats_when(&server, |stats| stats["sync"][0] == well).await;
+
+    backend.answers(MESSAGES, Reply::status(500));
+    let before = now() * 1000;
+    for content in ["not taken", "waiting"] {
+        ann.send_room("general", content).await;
+    }
+    let failing = stats_when(&server, |stats| stats["sync"][0]["failing"] != Value::Null).await;
+    let copy = &failing["sync"][0];
+    assert_eq!((&copy["position"], &copy["parked"]), (&json!(2), &json!(1)));
+    let since = copy["failing"]["since"].as_i64().unwrap();
+    assert!((before..=(now() + 1) * 1000).contains(&since), "{copy}");
+    let reason = copy["failing"]["reason"].as_str().unwrap();
+    assert!(reason.contains("500"), "{reason}");
+    stats_when(&server, |stats| stats["sync"][0]["lag"] == 2).await;
+    let metrics = http::get(server.address, "/metrics").await.body;
+    for line in [
+        "# TYPE chat_sync_lag gauge",
+        "# TYPE chat_sync_delivered_total counter",
+        "chat_sync_lag{follower=\"backend\"} 2",
+        "chat_sync_parked{follower=\"backend\"} 1",
+        "chat_sync_delivered_total{follower=\"backend\"} 1",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line} in\n{metrics}"
+        );
+    }
+    let failures = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("chat_sync_failures_total{follower=\"backend\"} "));
+    assert!(failures.unwrap().parse::<u64>().unwrap() >= 2, "{metrics}");
+
+    backend.answers(MESSAGES, Reply::Well);
+    stats_when(&server, |stats| {
+        let copy = &stats["sync"][0];
+        copy["position"] == 4 && copy["lag"] == 0 && copy["failing"] == Value::Null
+    })
+    .await;
 }

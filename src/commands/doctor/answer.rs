@@ -21,10 +21,14 @@ pub(super) async fn chat_server_at(base: &Uri) -> Option<Alive> {
 
 /// Asks `path` under `base`, without a token.
 pub(super) async fn get(base: &Uri, path: &str) -> Result<Answer, Silence> {
-    let outbound = outbound(base)?;
-    let request = Request::get(under(base, path)).header(header::ACCEPT, "application/json");
-    let request = request.body(Full::default());
-    outbound.send(request.map_err(broken)?).await
+    fetch(&under(base, path)).await
+}
+
+/// The answer to `GET url`.
+pub(super) async fn fetch(url: &Uri) -> Result<Answer, Silence> {
+    let request = Request::get(url.clone()).header(header::ACCEPT, "application/json");
+    let request = request.body(Full::default()).map_err(broken)?;
+    outbound(url)?.send(request).await
 }
 
 /// What asks `url`.
@@ -56,8 +60,8 @@ pub(super) fn our_error(answer: &Answer) -> Option<(String, String)> {
 }
 
 pub(super) fn is_html(answer: &Answer) -> bool {
-    let declared = answer.headers.get(header::CONTENT_TYPE);
-    declared.is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
+    let declared = answer.content_type.as_deref();
+    declared.is_some_and(|declared| declared.starts_with("text/html"))
         || answer.body.trim_ascii_start().starts_with(b"<")
 }
 

@@ -11,14 +11,16 @@ use super::{
     PATIENCE,
     answer::{broken, chat_server_at, described, get, is_html, outbound, redirect},
     clock::Date,
-    reach::{port, reach},
+    reach::reach,
     report::Finding,
     setup::Setup,
 };
 use crate::{
+    authority::Authority,
     config::{Switch, http_url},
-    outbound::{Answer, Silence, is_here, under},
+    outbound::{Answer, Silence, under},
     protocol::Timestamp,
+    server::never_ourselves,
 };
 
 const SUBJECT: &str = "backend";
@@ -28,23 +30,39 @@ const ME: &str = "/api/v1/auth/me";
 pub(super) async fn check(setup: &Setup) -> (Vec<Finding>, Option<Date>) {
     let backend = match &setup.backend {
         Ok(Some(backend)) => backend,
-        Ok(None) => return (webhook(setup).await, None),
+        Ok(None) => {
+            let (ourselves, webhook) = tokio::join!(to_ourselves(setup), webhook(setup));
+            return ([ourselves, webhook].concat(), None);
+        }
         Err(fault) => {
             let fault = vec![Finding::error(SUBJECT, fault)];
             return ([fault, webhook(setup).await].concat(), None);
         }
     };
-    let ((asked, date), copies, webhook) = tokio::join!(
+    let (ourselves, (asked, date), copies, webhook) = tokio::join!(
+        to_ourselves(setup),
         asked(setup, backend),
         copies(setup, backend),
         webhook(setup)
     );
-    ([vec![asked], copies, webhook].concat(), date)
+    ([ourselves, vec![asked], copies, webhook].concat(), date)
+}
+
+/// What a start would end with, because messages would come back for ever.
+async fn to_ourselves(setup: &Setup) -> Vec<Finding> {
+    let (Ok(config), Ok(address)) = (&setup.whole, &setup.address) else {
+        return Vec::new();
+    };
+    let fault = never_ourselves(config, *address).await.err();
+    fault
+        .iter()
+        .map(|fault| Finding::error(SUBJECT, fault))
+        .collect()
 }
 
 async fn asked(setup: &Setup, backend: &Uri) -> (Finding, Option<Date>) {
     // With a key of our own the backend gets copies only, which wait until it is back.
-    let is_judge = setup.judging_backend().is_some();
+    let is_judge = matches!(setup.authority, Ok(Some(Authority::Backend(_))));
     let bad = |found: String, fix: String| match is_judge {
         true => Finding::fail(SUBJECT, format!("{found}: nobody is let in"), fix),
         false => Finding::warn(
@@ -53,21 +71,6 @@ async fn asked(setup: &Setup, backend: &Uri) -> (Finding, Option<Date>) {
             fix,
         ),
     };
-    if is_here(backend)
-        && setup
-            .address
-            .as_ref()
-            .is_ok_and(|own| own.port() == port(backend))
-    {
-        let found = format!("{backend} is this server itself (--bind)");
-        return (
-            bad(
-                found,
-                "give the address of the program that knows the users".into(),
-            ),
-            None,
-        );
-    }
     let times = match reach(backend).await {
         Ok(times) => times,
         Err((found, fix)) => return (bad(format!("{backend} {found}"), fix), None),
@@ -176,12 +179,9 @@ async fn copies(setup: &Setup, backend: &Uri) -> Vec<Finding> {
     let request = Request::get(under(backend, ME))
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Full::default());
+    // A token that no header takes is told with the settings.
     let Ok(request) = request else {
-        return vec![Finding::fail(
-            SUBJECT,
-            "--backend-token (BACKEND_TOKEN) holds what cannot stand in a header",
-            "copy the whole token, without quotes or line breaks",
-        )];
+        return Vec::new();
     };
     let answer = match outbound(backend).map_err(broken) {
         Ok(outbound) => outbound.send(request).await,

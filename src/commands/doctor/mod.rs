@@ -10,6 +10,7 @@ mod clock;
 mod database;
 mod disk;
 mod files;
+mod keys;
 mod origin;
 mod port;
 mod public_url;
@@ -66,9 +67,10 @@ pub(super) async fn run(args: DoctorArgs, surroundings: Surroundings) -> Result<
 
 async fn examine(setup: Setup) -> Vec<Finding> {
     let port = port::check(&setup).await;
-    let (database, secret, backend, token, origin, public_url) = tokio::join!(
+    let (database, secret, keys, backend, token, origin, public_url) = tokio::join!(
         within(database::check(&setup, port.runs_here)),
         within(secret::check(&setup)),
+        within(keys::check(&setup)),
         within(backend::check(&setup)),
         within(token::check(&setup)),
         within(origin::check(&setup)),
@@ -82,6 +84,7 @@ async fn examine(setup: Setup) -> Vec<Finding> {
         database,
         files::check(&setup),
         secret.unwrap_or_else(|| given_up("secret")),
+        keys.unwrap_or_else(|| given_up("keys")),
         token.unwrap_or_else(|| given_up("token")),
         backend,
         clock::check(newest_ms, date),

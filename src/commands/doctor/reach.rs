@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::PATIENCE;
+use crate::outbound::port;
 
 const CONTAINER: &str =
     "inside a container localhost is the container itself: use the other one's name there";
@@ -62,14 +63,4 @@ pub(super) async fn reach(url: &Uri) -> Result<String, (String, String)> {
             ))
         }
     }
-}
-
-/// The port in it, or the usual one of its scheme.
-pub(super) fn port(url: &Uri) -> u16 {
-    let usual = if url.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
-    url.port_u16().unwrap_or(usual)
 }

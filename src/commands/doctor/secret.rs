@@ -9,8 +9,9 @@ use std::{
 
 use super::{database::is_for_others, report::Finding, setup::Setup};
 use crate::{
+    authority::Authority,
     config::{GOOD_SECRET_BYTES, NamedSecret, WEAK_SECRET_BYTES},
-    store::sqlite::companion,
+    store::sqlite::{Mode, companion},
 };
 
 const SUBJECT: &str = "secret";
@@ -38,23 +39,23 @@ const WELL_KNOWN: [&str; 16] = [
 const DIFFERENT_MIN: usize = 8;
 
 pub(super) async fn check(setup: &Setup) -> Vec<Finding> {
-    let mut findings = match (&setup.secret, &setup.tokens) {
+    let none = |why: &str| vec![Finding::ok(SUBJECT, why)];
+    let mut findings = match (&setup.secret, &setup.authority) {
         (Err(fault), _) | (_, Err(fault)) => vec![Finding::error(SUBJECT, fault)],
         (Ok(Some(named)), _) => vec![strength(setup, named)],
-        (Ok(None), Ok(Some(_))) => vec![Finding::ok(
-            SUBJECT,
-            "none is needed: tokens are verified with --jwt-public-key",
-        )],
-        (Ok(None), Ok(None)) => match setup.judging_backend() {
-            Some(_) => vec![Finding::ok(
-                SUBJECT,
-                "none is needed: the backend judges tokens",
-            )],
-            None => vec![Finding::ok(
-                SUBJECT,
-                "none is set: the built-in accounts are open (standalone mode), with a secret of their own",
-            )],
-        },
+        (Ok(None), Ok(Some(Authority::Key(_)))) => {
+            none("none is needed: tokens are verified with --jwt-public-key")
+        }
+        (Ok(None), Ok(Some(Authority::Published(_)))) => {
+            none("none is needed: tokens are verified with the keys at --jwks-url")
+        }
+        (Ok(None), Ok(Some(Authority::Backend(_)))) => {
+            none("none is needed: the backend judges tokens")
+        }
+        (Ok(None), Ok(None)) if setup.mode() == Mode::Standalone => none(
+            "none is set: the built-in accounts are open (standalone mode), with a secret of their own",
+        ),
+        (Ok(None), Ok(None)) => Vec::new(),
     };
     findings.extend(readable_files(setup));
     findings
@@ -137,13 +138,15 @@ fn is_repeated(secret: &[u8]) -> bool {
 fn readable_files(setup: &Setup) -> Vec<Finding> {
     const ENV: &str = ".env";
     let dotenv = (setup.dotenv && names_a_secret(Path::new(ENV))).then(|| PathBuf::from(ENV));
-    let kept = setup.database.as_ref().ok();
-    let kept = kept.map(|path| companion(&path.canonicalize().unwrap_or(path.clone()), "secret"));
+    let path = setup.database.as_ref().ok();
+    let path = path.map(|path| path.canonicalize().unwrap_or(path.clone()));
+    let kept = |suffix| path.as_ref().map(|path| companion(path, suffix));
     let given = [
         dotenv,
         setup.args.storage.jwt_secret_file.clone(),
         setup.args.copies.webhook_secret_file.clone(),
-        kept,
+        kept("secret"),
+        kept("webhook-secret"),
     ];
     let is_open = |path: &PathBuf| path.metadata().is_ok_and(|file| is_for_others(file.mode()));
     let open = given.into_iter().flatten().filter(is_open);

@@ -7,11 +7,15 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{PATIENCE, report::Finding};
 use crate::{
-    auth::Tokens,
+    auth::PublicAlgorithm,
+    authority::Authority,
     commands::Surroundings,
-    config::{Config, NamedSecret, ServeArgs, StartupError, address, public_host},
+    config::{
+        Config, NamedSecret, ServeArgs, StartupError, address, host_of, http_url, normal_origin,
+        public_url,
+    },
     outbound::is_here,
-    server::backends_tokens,
+    server::backends_authority,
     store::sqlite::Mode,
 };
 
@@ -25,13 +29,14 @@ pub(super) struct Setup {
     pub(super) address: Result<SocketAddr, StartupError>,
     pub(super) database: Result<PathBuf, StartupError>,
     pub(super) secret: Result<Option<NamedSecret>, StartupError>,
-    /// By which tokens are judged here, if by any key that was set.
-    pub(super) tokens: Result<Option<Tokens>, StartupError>,
+    pub(super) jwks: Result<Option<(Uri, PublicAlgorithm)>, StartupError>,
     pub(super) backend: Result<Option<Uri>, StartupError>,
+    /// Who judges the backend's tokens.
+    pub(super) authority: Result<Option<Authority>, StartupError>,
     /// Where the server is reached from elsewhere, and the host in it.
     pub(super) public: Result<Option<Public>, StartupError>,
-    /// What a start would end with.
-    whole: Option<StartupError>,
+    /// What a start would begin with, or end with.
+    pub(super) whole: Result<Config, StartupError>,
 }
 
 /// `--public-url`.
@@ -46,56 +51,48 @@ impl Setup {
         surroundings: Surroundings,
         token: Option<String>,
     ) -> Self {
+        let Surroundings {
+            jwt_secret,
+            webhook_secret,
+            dotenv,
+        } = surroundings;
         let address = looked_up(args.bind.clone()).await;
-        let secret = args.storage.secret(surroundings.jwt_secret.clone());
-        let key = match &secret {
-            Ok(secret) => args
-                .storage
-                .public_key(secret.as_ref())
-                .map(|pem| (secret.as_ref(), pem)),
-            // Told with the secret.
-            Err(_) => Ok((None, None)),
-        };
-        let tokens = key.and_then(|(secret, pem)| {
-            backends_tokens(secret, pem.as_deref(), args.storage.demands())
-        });
-        let known = address
+        // A name is not looked up twice.
+        let bind = address
             .as_ref()
             .map_or("127.0.0.1:0".to_owned(), ToString::to_string);
         let same = ServeArgs {
-            bind: known,
+            bind,
             ..args.clone()
         };
+        let storage = &args.storage;
+        let secret = storage.secret(jwt_secret.clone());
+        let has_secret = !matches!(secret, Ok(None));
+        let jwks = storage.jwks(has_secret || storage.jwt_public_key.is_some());
+        let token = token.map(|token| {
+            let token = token.trim();
+            token.strip_prefix("Bearer ").unwrap_or(token).to_owned()
+        });
         Self {
-            dotenv: surroundings.dotenv,
-            token: token.map(|token| {
-                let token = token.trim();
-                token.strip_prefix("Bearer ").unwrap_or(token).to_owned()
-            }),
+            dotenv,
+            token,
             address,
-            database: args.storage.database(),
+            database: storage.database(),
+            backend: storage.backend(),
+            authority: authority(&args, &secret, &jwks),
             secret,
-            tokens,
-            backend: args.storage.backend(),
+            jwks,
             public: args.public_url.as_deref().map(public).transpose(),
-            whole: Config::resolve(same, surroundings.jwt_secret).err(),
+            whole: Config::resolve(same, jwt_secret, webhook_secret),
             args,
         }
     }
 
     /// Who would hand out user ids.
     pub(super) fn mode(&self) -> Mode {
-        match (&self.secret, &self.tokens, &self.backend) {
-            (Ok(None), Ok(None), Ok(None)) => Mode::Standalone,
+        match (&self.secret, &self.jwks, &self.backend, &self.authority) {
+            (Ok(None), Ok(None), Ok(None), Ok(None)) => Mode::Standalone,
             _ => Mode::Integrated,
-        }
-    }
-
-    /// The backend, when it is what judges tokens.
-    pub(super) fn judging_backend(&self) -> Option<&Uri> {
-        match (&self.secret, &self.tokens, &self.backend) {
-            (Ok(None), Ok(None), Ok(Some(backend))) => Some(backend),
-            _ => None,
         }
     }
 
@@ -109,25 +106,28 @@ impl Setup {
 
     /// What keeps the server from starting and is told nowhere else.
     pub(super) fn other_faults(&self) -> Vec<Finding> {
-        let Some(fault) = &self.whole else {
+        let Err(fault) = &self.whole else {
             return Vec::new();
         };
         let text = fault.to_string();
-        let origins = self.args.allow_origin.iter();
-        let origins = origins.filter_map(|origin| crate::config::normal_origin(origin).err());
         let told = [
             self.address.as_ref().err(),
             self.database.as_ref().err(),
             self.secret.as_ref().err(),
-            self.tokens.as_ref().err(),
+            self.jwks.as_ref().err(),
             self.backend.as_ref().err(),
+            self.authority.as_ref().err(),
             self.public.as_ref().err(),
         ];
+        let webhook = self.args.copies.webhook.iter();
+        let webhook = webhook.filter_map(|url| http_url("--webhook", url).err());
+        let origins = self.args.allow_origin.iter();
+        let origins = origins.filter_map(|origin| normal_origin(origin).err());
         let is_told = told
             .into_iter()
             .flatten()
             .any(|told| told.to_string() == text)
-            || origins.into_iter().any(|told| told.to_string() == text);
+            || webhook.chain(origins).any(|told| told.to_string() == text);
         if is_told {
             Vec::new()
         } else {
@@ -148,8 +148,34 @@ async fn looked_up(bind: String) -> Result<SocketAddr, StartupError> {
     }
 }
 
+/// As the server makes it, though it waits no longer than the doctor does.
+fn authority(
+    args: &ServeArgs,
+    secret: &Result<Option<NamedSecret>, StartupError>,
+    jwks: &Result<Option<(Uri, PublicAlgorithm)>, StartupError>,
+) -> Result<Option<Authority>, StartupError> {
+    // What is wrong with those is told of them.
+    let (Ok(secret), Ok(jwks), Ok(backend)) = (secret, jwks, args.storage.backend()) else {
+        return Ok(None);
+    };
+    let public_key = args.storage.public_key(secret.as_ref())?;
+    let mut config = Config {
+        secret: secret.clone(),
+        jwks: jwks.clone(),
+        demands: args.storage.demands(),
+        limits: args.limits.clone(),
+        public_key,
+        backend,
+        ..Config::for_file(PathBuf::new())
+    };
+    let patience = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
+    config.limits.auth_timeout_ms = config.limits.auth_timeout_ms.min(patience);
+    backends_authority(&config)
+}
+
 fn public(url: &str) -> Result<Public, StartupError> {
-    let host = public_host(url)?;
-    let url = crate::config::http_url("--public-url", url)?;
+    let host = host_of(&public_url(url)?).unwrap_or_default();
+    // Credentials have no place in it either.
+    let url = http_url("--public-url", url.trim_end_matches('/'))?;
     Ok(Public { url, host })
 }

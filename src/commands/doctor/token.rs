@@ -1,13 +1,11 @@
 //! A sample token, judged by what would judge it in a handshake, in the same words. Shows nothing of it but whose it is.
 
-use super::{answer, report::Finding, setup::Setup};
+use super::{report::Finding, setup::Setup};
 use crate::{
     auth::{Denial, Identity, LEEWAY_SECONDS, span},
-    authority::Backend,
-    outbound::under,
     protocol::Timestamp,
     server::kept_tokens,
-    store::sqlite::companion,
+    store::sqlite::{Mode, companion},
 };
 
 const SUBJECT: &str = "token";
@@ -17,27 +15,18 @@ pub(super) async fn check(setup: &Setup) -> Vec<Finding> {
         return Vec::new();
     };
     let now = Timestamp::now().unix_ms() / 1000;
-    let verdict = match (&setup.tokens, setup.judging_backend()) {
-        (Err(_), _) => {
-            return vec![no_judge(
-                "the secret or key is not usable",
-                "mend that first",
-            )];
-        }
-        (Ok(Some(tokens)), _) => tokens
-            .verify(token, now, LEEWAY_SECONDS)
-            .map_err(Denial::from),
-        (Ok(None), Some(backend)) => match answer::outbound(backend) {
-            Ok(outbound) => {
-                let me = under(backend, "/api/v1/auth/me");
-                Backend::new(outbound, me).identity(token, now).await
-            }
-            Err(silence) => Err(Denial::Unavailable(silence.to_string())),
-        },
-        (Ok(None), None) => match kept(setup, token, now) {
+    let verdict = match &setup.authority {
+        Ok(Some(authority)) => authority.identity(token, now, LEEWAY_SECONDS).await,
+        Ok(None) if setup.mode() == Mode::Standalone => match kept(setup, token, now) {
             Ok(verdict) => verdict,
             Err(finding) => return vec![*finding],
         },
+        _ => {
+            return vec![no_judge(
+                "what judges tokens is not set right",
+                "mend that first",
+            )];
+        }
     };
     vec![told(verdict, now)]
 }
@@ -55,7 +44,7 @@ fn kept(setup: &Setup, token: &str, now: i64) -> Result<Result<Identity, Denial>
     if !companion(&database, "secret").exists() {
         return Err(Box::new(no_judge(
             "no secret is set, and this server has none of its own yet",
-            "set JWT_SECRET, --jwt-public-key or --backend-url as the server has it, or start the server once",
+            "set JWT_SECRET, --jwt-public-key, --jwks-url or --backend-url as the server has it, or start the server once",
         )));
     }
     match kept_tokens(&database) {

@@ -1,6 +1,6 @@
 //! Saying something, and reading what was said.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use axum::{
     Extension, Json,
@@ -14,7 +14,7 @@ use crate::{
     auth::Identity,
     chat::SendFailure,
     http::Peer,
-    protocol::{Ack, Message, Place, Reject, RoomName, SendRequest, UserId},
+    protocol::{Ack, ErrorCode, Message, Nonce, Place, Reject, RoomName, SendRequest, UserId},
 };
 
 /// `POST /api/v1/chat/messages`: `message` and `dm` for those without a socket.
@@ -28,7 +28,9 @@ pub(in crate::http) async fn send(
 ) -> Response {
     let work = async {
         let identity = token::identify(&app, token::of_header(request.headers())).await?;
+        let key = idempotency_key(request.headers(), app.chat.epoch())?;
         let request = SendRequest::parse(&text(&app, request).await?, &app.sessions.limits)?;
+        let request = keyed(request, key)?;
         let mut pending = app.chat.send(&identity, request.clone(), None).await?;
         let result = pending.stored().await;
         match app.chat.conclude(pending, result) {
@@ -41,6 +43,53 @@ pub(in crate::http) async fn send(
         }
     };
     finish(&app, work.await)
+}
+
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// What `Idempotency-Key` says, which is what a nonce may be. One of the log `epoch` itself is refused: it is a message
+/// that left as a copy and comes back, for ever if it were stored.
+fn idempotency_key(headers: &HeaderMap, epoch: &str) -> Result<Option<Nonce>, Reject> {
+    let invalid =
+        |fault: &str| Reject::invalid(IDEMPOTENCY_KEY, format!("{IDEMPOTENCY_KEY} {fault}"));
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).into_iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(invalid("must be given once"));
+    }
+    let text = value
+        .to_str()
+        .map_err(|_| invalid("must be visible ASCII"))?;
+    let id = text
+        .strip_prefix(epoch)
+        .and_then(|rest| rest.strip_prefix('-'));
+    if id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())) {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            tracing::warn!(
+                "a copy of a message of this log came back: --backend-url or --webhook leads to this server, through a proxy"
+            );
+        });
+        let message = "this message is of this very log, and was sent back to it: copies must go to another server (see \
+                       --backend-url and --webhook)";
+        return Err(Reject::new(ErrorCode::NonceReused, message).on(IDEMPOTENCY_KEY));
+    }
+    Nonce::new(text).map(Some).map_err(invalid)
+}
+
+/// `request`, of which the key is the nonce.
+fn keyed(mut request: SendRequest, key: Option<Nonce>) -> Result<SendRequest, Reject> {
+    match (&request.nonce, key) {
+        (Some(nonce), Some(key)) if *nonce != key => {
+            let message = "nonce and Idempotency-Key name the message differently: give one of them, or both the same";
+            return Err(Reject::invalid("nonce", message));
+        }
+        (None, key) => request.nonce = key,
+        _ => {}
+    }
+    Ok(request)
 }
 
 fn stored(identity: Identity, request: SendRequest, ack: Ack) -> Response {

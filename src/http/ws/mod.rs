@@ -99,9 +99,11 @@ pub(super) async fn socket(
         Ok(Admitted {
             response,
             identity,
+            token,
             upgrade,
         }) => {
-            app.tasks.spawn(serve(app.clone(), upgrade, identity, peer));
+            let by = (identity, token);
+            app.tasks.spawn(serve(app.clone(), upgrade, by, peer));
             response
         }
         Err(reject) => error::refused_handshake(&app, &reject),
@@ -116,6 +118,8 @@ fn asks_for_socket(request: &Request) -> bool {
 struct Admitted {
     response: Response,
     identity: Identity,
+    /// Only if it must be asked about again.
+    token: Option<String>,
     upgrade: OnUpgrade,
 }
 
@@ -124,6 +128,7 @@ async fn admit(app: &App, mut request: Request) -> Result<Admitted, Reject> {
     app.origins.judge(request.headers())?;
     let token = token::of_handshake(request.headers(), request.uri());
     let identity = token::identify(app, token.as_deref()).await?;
+    let token = token.filter(|token| app.authority.must_ask_again(token));
     let user_id = identity.user.get();
     tracing::info!(user_id, "🔐 Authentification réussie");
     let response = create_response_with_body(&request, Body::empty);
@@ -140,17 +145,21 @@ async fn admit(app: &App, mut request: Request) -> Result<Admitted, Reject> {
     Ok(Admitted {
         response,
         identity,
+        token,
         upgrade,
     })
 }
 
+/// Who was let in, and the token if it must be asked about again.
+type By = (Identity, Option<String>);
+
 /// From the accepted handshake to the closed socket.
-async fn serve(app: Arc<App>, upgrade: OnUpgrade, identity: Identity, peer: Peer) {
+async fn serve(app: Arc<App>, upgrade: OnUpgrade, by: By, peer: Peer) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(%error, "the peer left during the handshake"),
     };
-    converse(&app, upgraded, identity, &peer).await;
+    converse(&app, upgraded, by, &peer).await;
 }
 
 fn note_end(metrics: &Metrics, user_id: i64, end: End) {
@@ -192,10 +201,9 @@ impl Drop for Open<'_> {
 
 /// The two rare ends of this, opening and closing, lie in boxes of their own: what is in the task itself, ten thousand
 /// idle connections hold.
-async fn converse(app: &App, upgraded: Upgraded, identity: Identity, peer: &Peer) {
-    let user_id = identity.user.get();
-    let Some((session, mut socket, outbox)) = Box::pin(open(app, upgraded, identity, peer)).await
-    else {
+async fn converse(app: &App, upgraded: Upgraded, by: By, peer: &Peer) {
+    let user_id = by.0.user.get();
+    let Some((session, mut socket, outbox)) = Box::pin(open(app, upgraded, by, peer)).await else {
         return;
     };
     let _open = Open::new(&app.metrics, outbox.clone());
@@ -207,7 +215,7 @@ async fn converse(app: &App, upgraded: Upgraded, identity: Identity, peer: &Peer
 async fn open(
     app: &App,
     upgraded: Upgraded,
-    identity: Identity,
+    (identity, token): By,
     peer: &Peer,
 ) -> Option<(Session, WebSocketStream<Tap>, Arc<Outbox>)> {
     let limits = app.socket_limits;
@@ -227,6 +235,10 @@ async fn open(
     let tap = Tap::new(read, parts.read_buf, outbox.clone());
     let socket = WebSocketStream::from_raw_socket(tap, Role::Server, Some(config(limits))).await;
     let session = Session::new(app.sessions.clone(), identity, presence, outbox.clone());
+    let session = match token {
+        Some(token) => session.by_token(&token),
+        None => session,
+    };
     Some((session, socket, outbox))
 }
 

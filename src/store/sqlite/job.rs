@@ -4,8 +4,11 @@ use tokio::sync::oneshot;
 
 use super::Reply;
 use crate::{
-    protocol::{Ack, Message, RoomName, UserId, Username},
-    store::{AppendError, NewAccount, NewMessage, RoomOutcome, StoreError, User},
+    protocol::{Ack, Message, MessageId, RoomName, UserId, Username},
+    store::{
+        AppendError, Begin, Follower, NewAccount, NewMessage, RoomOutcome, Standing, StoreError,
+        User,
+    },
 };
 
 /// Everything that can be asked of the writer.
@@ -29,10 +32,38 @@ pub(super) enum Job {
         account: NewAccount,
         reply: Reply<Option<User>>,
     },
+    Follow {
+        follower: Follower,
+        begin: Begin,
+        reply: Reply<Standing>,
+    },
+    Follower {
+        change: Change,
+        reply: Reply<()>,
+    },
     Probe {
         reply: Reply<()>,
     },
     Stop,
+}
+
+/// What can happen to one who follows; see [`Followers`](crate::store::Followers).
+#[derive(Debug)]
+pub(super) enum Change {
+    Advance {
+        follower: Follower,
+        to: MessageId,
+        parked: Option<String>,
+    },
+    NoteFailure {
+        follower: Follower,
+        reason: String,
+    },
+    ConcludeAgain {
+        follower: Follower,
+        id: MessageId,
+        parked: Option<String>,
+    },
 }
 
 /// What one job came to inside the transaction, not yet told to anybody.
@@ -43,7 +74,9 @@ pub(super) enum Outcome {
     User(User),
     Room(RoomOutcome),
     Account(Option<User>),
-    Probed,
+    Standing(Standing),
+    /// There is nothing to tell.
+    Done,
 }
 
 impl Job {
@@ -57,6 +90,8 @@ impl Job {
             Self::SeeUser { reply, .. } => drop(reply.send(Err(error.again()))),
             Self::CreateRoom { reply, .. } => drop(reply.send(Err(error.again()))),
             Self::CreateAccount { reply, .. } => drop(reply.send(Err(error.again()))),
+            Self::Follow { reply, .. } => drop(reply.send(Err(error.again()))),
+            Self::Follower { reply, .. } => drop(reply.send(Err(error.again()))),
             Self::Probe { reply } => drop(reply.send(Err(error.again()))),
             Self::Stop => {}
         }

@@ -32,8 +32,7 @@ impl FileLock {
     /// The lock lies on a file of its own: on some systems a lock on the database itself would be one of those by which
     /// SQLite talks to other processes.
     pub fn take(path: &Path) -> Result<Self, OpenError> {
-        let database = real_name(path)?;
-        refuse_second_name(&database)?;
+        let database = the_one_name(path)?;
         let lock_path = companion(&database, "lock");
         let mut file = open_private(&lock_path)?;
         if !locked(&file, &lock_path)? {
@@ -104,6 +103,13 @@ impl Drop for FileLock {
             let _ = file.unlock();
         }
     }
+}
+
+/// The database at `path` by the name under which SQLite finds what belongs to it; refused when it has two.
+pub(super) fn the_one_name(path: &Path) -> Result<PathBuf, OpenError> {
+    let database = real_name(path)?;
+    refuse_second_name(&database)?;
+    Ok(database)
 }
 
 /// Opens for writing; makes the file, for its owner alone, if there is none.

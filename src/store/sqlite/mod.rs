@@ -3,7 +3,9 @@
 //! `FULL` is what makes "acknowledged" mean "survives a power cut": WAL syncs after every commit only then
 //! (<https://sqlite.org/pragma.html#pragma_synchronous>). Group commit pays for it: see `writer.rs`.
 
+mod beside;
 mod epoch;
+mod followers;
 mod inbox;
 mod inspect;
 mod job;
@@ -20,6 +22,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use beside::{Beside, Done, Followed, Overview, Wish};
 pub use epoch::{NewEpoch, new_epoch};
 pub use inspect::{Inspection, Soundness};
 pub use lock::{FileLock, companion};

@@ -52,6 +52,23 @@ pub(super) fn take_over(path: &Path) -> Result<(Connection, FileLock, Option<i32
     Ok((connection, lock, version))
 }
 
+/// A connection to the file at `path` beside whoever serves it, and its schema version, `None` for an empty file. What it
+/// commits is as durable as the writer's; moving it into the file is left to the writer, or to the close when there is none.
+pub(super) fn visit(path: &Path) -> Result<(Connection, Option<i32>), OpenError> {
+    judge_header(path)?;
+    let prepare = || {
+        let connection = raw_connection(path)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        durable(&connection)?;
+        Ok(connection)
+    };
+    let connection = prepare().map_err(|source| refine(path, source))?;
+    let version = identify(&connection, path)?;
+    // SQLite lets only the last connection of all processes do so.
+    empty_wal_on_close(&connection).map_err(|source| refine(path, source))?;
+    Ok((connection, version))
+}
+
 pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT epoch FROM log", [], |row| row.get(0))
 }
@@ -208,14 +225,19 @@ fn create(connection: &mut Connection, options: &Options) -> rusqlite::Result<()
 
 pub(super) fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    durable(connection)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)
+}
+
+/// A commit survives a power cut.
+fn durable(connection: &Connection) -> rusqlite::Result<()> {
     let synchronous = match seeded::has(Bug::SyncNormal) {
         true => "NORMAL",
         false => "FULL",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     // macOS keeps written data in the drive's cache unless asked twice; elsewhere this has no effect.
-    connection.pragma_update(None, "fullfsync", true)?;
-    connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)
+    connection.pragma_update(None, "fullfsync", true)
 }
 
 /// A WAL that grew beyond this is cut back to it: 64 MiB, sixteen times what a checkpoint waits for.

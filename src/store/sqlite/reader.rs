@@ -135,7 +135,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    fn of(window: Window) -> Self {
+    pub(super) fn of(window: Window) -> Self {
         match window {
             Window::Before { before, limit } => Self {
                 after: 0,

@@ -95,6 +95,18 @@ pub enum OpenError {
         /// Ours.
         known: i32,
     },
+    /// Written by an earlier version, and nobody has served it with this one yet.
+    #[error(
+        "{path:?} has schema version {found}, and this command needs {known}; it was not touched: start this chat-server on it once, which brings it up to date, or give another path to --db"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// Ours.
+        known: i32,
+    },
     /// The other mode's history.
     #[error("{path:?} holds the history of {found} mode, and this start is in {asked} mode ({why}); {fix}. To go on all the same, add --switch-mode", found = .found.as_str(), asked = .asked.as_str())]
     OtherMode {

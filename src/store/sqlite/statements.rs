@@ -4,7 +4,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::job::{Job, Outcome};
+use super::{
+    followers,
+    job::{Job, Outcome},
+};
 use crate::{
     protocol::{Ack, Content, Message, MessageId, Place, RoomName, Timestamp, UserId, Username},
     seeded::{self, Bug, Step},
@@ -25,8 +28,14 @@ pub(super) fn apply(connection: &Connection, job: &Job, now: Timestamp) -> Sql<O
         Job::CreateAccount { account, .. } => {
             create_account(connection, account, now).map(Outcome::Account)
         }
-        Job::Probe { .. } => probe(connection).map(|()| Outcome::Probed),
-        Job::Stop => Ok(Outcome::Probed),
+        Job::Follow {
+            follower, begin, ..
+        } => followers::follow(connection, *follower, *begin).map(Outcome::Standing),
+        Job::Follower { change, .. } => {
+            followers::change(connection, change, now).map(|()| Outcome::Done)
+        }
+        Job::Probe { .. } => probe(connection).map(|()| Outcome::Done),
+        Job::Stop => Ok(Outcome::Done),
     }
 }
 
@@ -282,6 +291,6 @@ pub(super) fn content(text: &str) -> Sql<Content> {
     Content::new(text).map_err(|fault| damaged(format!("a content in the database {fault}")))
 }
 
-fn damaged(what: String) -> rusqlite::Error {
+pub(super) fn damaged(what: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into())
 }

@@ -218,7 +218,12 @@ impl Writer {
                 (Job::CreateAccount { reply, .. }, Outcome::Account(user)) => {
                     drop(reply.send(Ok(user)))
                 }
-                (Job::Probe { reply }, Outcome::Probed) => drop(reply.send(Ok(()))),
+                (Job::Follow { reply, .. }, Outcome::Standing(standing)) => {
+                    drop(reply.send(Ok(standing)))
+                }
+                (Job::Follower { reply, .. } | Job::Probe { reply }, Outcome::Done) => {
+                    drop(reply.send(Ok(())))
+                }
                 // `apply` answers a job with its own kind of outcome; a job left unanswered closes its reply channel.
                 _ => debug_assert!(false, "an outcome of another job"),
             }

@@ -48,10 +48,16 @@ fn send(schemas: &mut Schemas) -> Operation {
         "required": ["content"],
         "oneOf": [{ "required": ["room"] }, { "required": ["to"] }]
     });
-    let message = schemas.of::<Message>();
+    let (message, nonce) = (schemas.of::<Message>(), schemas.of::<Nonce>());
     Operation::new("post", "/api/v1/chat/messages", "sendMessage", "Say something in a room or to one user").with(|it| {
         it.about = "For bots and scripts. An error says that nothing was stored; when nobody knows, the connection is cut \
                     without an answer: repeat with the same nonce.";
+        it.parameters = vec![json!({
+            "name": "Idempotency-Key", "in": "header", "required": false, "schema": nonce,
+            "description": "The nonce, for clients that send it as a header. With both, they must be the same. One that \
+                            this server itself gives its copies, `<epoch>-<id>`, is refused with 409: the message is \
+                            stored already."
+        })];
         it.body = Some(Body {
             schema,
             is_required: true,

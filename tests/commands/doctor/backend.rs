@@ -140,7 +140,7 @@ async fn a_chat_server_is_no_backend_least_of_all_this_one() {
     let url = format!("http://{}", server.address);
     ask(&url, &[]).says("fail", "backend", "a chat-server answers");
     let bind = server.address.to_string();
-    ask(&url, &["--bind", &bind]).says("fail", "backend", "this server itself");
+    ask(&url, &["--bind", &bind]).says("fail", "backend", "leads to this server itself");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn the_backend_is_asked_about_the_token_and_about_the_one_that_copies_bear() {
     assert!(!told.all.contains("s3cr3t"), "{}", told.all);
     ask(&url, &["--token", "banned"]).says("fail", "token", "refused (403): ann is banned");
     ask(&url, &["--backend-sync", "off"]).says("ok", "copies", "none");
-    ask(&url, &["--backend-token", "a\nb"]).says("fail", "copies", "header");
+    ask(&url, &["--backend-token", "a\nb"]).says("fail", "settings", "--backend-token");
 }
 
 #[test]

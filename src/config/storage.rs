@@ -1,0 +1,173 @@
+//! Where the data lies and whose tokens are taken: what all commands must agree on.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hyper::Uri;
+
+use super::{StartupError, backend::http_url, error::usage};
+use crate::auth::{Demands, PublicAlgorithm, Secret};
+
+/// Where the data lies and which secret signs tokens: what the server and `chat-server token` must agree on.
+#[derive(Args, Clone, Debug)]
+pub struct StorageArgs {
+    /// Database file: chat.db or sqlite:chat.db
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "chat.db",
+        value_name = "FILE"
+    )]
+    pub db: String,
+    /// Your backend, such as http://localhost:8080: it knows the users, and gets a copy of every message
+    #[arg(long, env = "BACKEND_URL", hide_env_values = true, value_name = "URL")]
+    pub backend_url: Option<String>,
+    /// File that holds the secret of your backend's tokens (or set JWT_SECRET in the environment)
+    #[arg(long, value_name = "FILE")]
+    pub jwt_secret_file: Option<PathBuf>,
+    /// File that holds the public key of your backend's tokens, in PEM: RS256, ES256 or EdDSA, instead of a secret
+    #[arg(long, value_name = "FILE")]
+    pub jwt_public_key: Option<PathBuf>,
+    /// URL of the keys of your backend's tokens (JWKS), instead of a secret or a file
+    #[arg(long, value_name = "URL")]
+    pub jwks_url: Option<String>,
+    /// What the keys of --jwks-url sign with: RS256, ES256 or EdDSA
+    #[arg(
+        long,
+        default_value = "RS256",
+        value_name = "ALG",
+        requires = "jwks_url"
+    )]
+    pub jwt_algorithm: PublicAlgorithm,
+    /// What the iss of your backend's tokens must be
+    #[arg(long, value_name = "TEXT")]
+    pub jwt_issuer: Option<String>,
+    /// What the aud of your backend's tokens must be or hold
+    #[arg(long, value_name = "TEXT")]
+    pub jwt_audience: Option<String>,
+}
+
+/// A secret and where it came from, for error messages.
+#[derive(Clone, Debug)]
+pub struct NamedSecret {
+    /// The bytes.
+    pub secret: Secret,
+    /// `JWT_SECRET` or `--jwt-secret-file`.
+    pub name: &'static str,
+}
+
+impl StorageArgs {
+    /// The file that `--db` means.
+    pub fn database(&self) -> Result<PathBuf, StartupError> {
+        let db = self.db.as_str();
+        if db.starts_with("postgres://") || db.starts_with("postgresql://") {
+            return usage(
+                "--db (DATABASE_URL) names a PostgreSQL database, and this chat-server was built without it: build it with \
+                 --features postgres, or start with --db chat.db to keep everything in a file",
+            );
+        }
+        let path = match db.split_at_checked("sqlite:".len()) {
+            // As a URL, with options that other libraries write behind it.
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sqlite:") => {
+                let rest = rest.strip_prefix("//").unwrap_or(rest);
+                rest.split('?').next().unwrap_or_default()
+            }
+            _ => db,
+        };
+        if path.starts_with("file:") {
+            return usage(
+                "--db (DATABASE_URL) takes a path, not a file: URI: use one such as --db chat.db",
+            );
+        }
+        if path.is_empty() || path == ":memory:" {
+            return usage("--db (DATABASE_URL) must name a file, such as --db chat.db");
+        }
+        // Two letters or more before "://": no drive letter, and no file that anybody means.
+        if let Some((scheme, _)) = path.split_once("://") {
+            return usage(format!(
+                "--db (DATABASE_URL) begins with {scheme}://, which is not known: use a file, such as --db chat.db"
+            ));
+        }
+        Ok(path.into())
+    }
+
+    /// The backend's secret, if one is set: the file of the flag, else `environment`, the value of JWT_SECRET.
+    pub fn secret(
+        &self,
+        environment: Option<Vec<u8>>,
+    ) -> Result<Option<NamedSecret>, StartupError> {
+        let named = match (&self.jwt_secret_file, environment) {
+            (Some(path), _) => {
+                let name = "--jwt-secret-file";
+                let secret = Secret::read(path).map_err(|error| {
+                    StartupError::Usage(format!("{name} {path:?} cannot be read: {error}; give the path of a file that holds the secret"))
+                })?;
+                NamedSecret { secret, name }
+            }
+            (None, Some(bytes)) => NamedSecret {
+                secret: Secret::new(bytes),
+                name: "JWT_SECRET",
+            },
+            (None, None) => return Ok(None),
+        };
+        if named.secret.as_bytes().is_empty() {
+            let name = named.name;
+            return usage(format!(
+                "{name} is empty, so anybody could sign tokens: set it to your backend's secret, or unset it to use the built-in accounts"
+            ));
+        }
+        Ok(Some(named))
+    }
+
+    /// What the file of `--jwt-public-key` holds, if one is given.
+    pub fn public_key(
+        &self,
+        secret: Option<&NamedSecret>,
+    ) -> Result<Option<Vec<u8>>, StartupError> {
+        let Some(path) = &self.jwt_public_key else {
+            return Ok(None);
+        };
+        if let Some(NamedSecret { name, .. }) = secret {
+            return usage(format!(
+                "{name} and --jwt-public-key are both set, and a token has one kind of signature: leave one of them out"
+            ));
+        }
+        std::fs::read(path).map(Some).map_err(|error| {
+            StartupError::Usage(format!(
+                "--jwt-public-key {path:?} cannot be read: {error}; give the path of a PEM file"
+            ))
+        })
+    }
+
+    /// What `--jwks-url` and `--jwt-algorithm` say. `has_key`: there is another key.
+    pub fn jwks(&self, has_key: bool) -> Result<Option<(Uri, PublicAlgorithm)>, StartupError> {
+        let Some(url) = &self.jwks_url else {
+            return Ok(None);
+        };
+        if has_key {
+            return usage(
+                "--jwks-url and a secret or --jwt-public-key are both set, and a token has one kind of signature: leave one of \
+                 them out (JWT_SECRET may stand in the environment or in .env)",
+            );
+        }
+        Ok(Some((http_url("--jwks-url", url)?, self.jwt_algorithm)))
+    }
+
+    /// What `--backend-url` says, if it is given.
+    pub fn backend(&self) -> Result<Option<Uri>, StartupError> {
+        let url = self.backend_url.as_deref().filter(|url| !url.is_empty());
+        // Paths are put behind it, each with a slash of its own.
+        let url = url.map(|url| url.trim_end_matches('/'));
+        url.map(|url| http_url("--backend-url (BACKEND_URL)", url))
+            .transpose()
+    }
+
+    /// What the flags demand of tokens.
+    pub fn demands(&self) -> Demands {
+        Demands {
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! From what was set about tokens to whoever judges them.
+
+use std::{path::Path, time::Duration};
+
+use hyper::Uri;
+
+use crate::{
+    auth::{Key, Secret, Tokens},
+    authority::{Authority, Backend, Patience, PublishedKeys},
+    config::{Config, StartupError},
+    outbound::{Outbound, under},
+    store::sqlite::companion,
+};
+
+/// Who judges the backend's tokens; `None` when there is no backend, and the built-in accounts' tokens are this server's.
+pub fn backends_authority(config: &Config) -> Result<Option<Authority>, StartupError> {
+    if let Some(tokens) = backends_tokens(config)? {
+        return Ok(Some(tokens.into()));
+    }
+    let timeout = Duration::from_millis(config.limits.auth_timeout_ms);
+    if let Some((url, algorithm)) = config.jwks.clone() {
+        let outbound = outbound("--jwks-url", &url, timeout)?;
+        let keys = PublishedKeys::new(outbound, url, algorithm, config.demands.clone());
+        return Ok(Some(Authority::Published(keys.into())));
+    }
+    let Some(url) = &config.backend else {
+        return Ok(None);
+    };
+    let patience = Patience {
+        answer: timeout,
+        yes: Duration::from_secs(config.limits.auth_cache_seconds),
+    };
+    let outbound = outbound("--backend-url", url, timeout)?;
+    let backend = Backend::new(outbound, under(url, "/api/v1/auth/me"), patience);
+    Ok(Some(Authority::Backend(backend)))
+}
+
+fn outbound(flag: &str, url: &Uri, timeout: Duration) -> Result<Outbound, StartupError> {
+    Outbound::new(url, timeout).map_err(|error| {
+        StartupError::Usage(format!(
+            "{flag} {url} is https, and this system has no certificates to check it with: {error}; install them \
+             (ca-certificates), or name a file of them in SSL_CERT_FILE"
+        ))
+    })
+}
+
+/// The backend's tokens, if they are verified with a key that is set.
+pub fn backends_tokens(config: &Config) -> Result<Option<Tokens>, StartupError> {
+    let tokens = match (&config.secret, &config.public_key) {
+        (Some(named), _) => Tokens::new(named.secret.as_bytes(), named.name),
+        (None, Some(pem)) => {
+            const NAME: &str = "--jwt-public-key";
+            let key = Key::of_pem(pem, NAME)
+                .map_err(|fault| StartupError::Usage(format!("{NAME} {fault}")))?;
+            Tokens::signed_elsewhere(key)
+        }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(tokens.that_say(config.demands.clone())))
+}
+
+/// Standalone mode's tokens, whose secret lies beside the database.
+pub fn kept_tokens(database: &Path) -> Result<Tokens, StartupError> {
+    let path = companion(database, "secret");
+    match Secret::kept_at(&path) {
+        Ok(secret) => Ok(Tokens::new(secret.as_bytes(), "this server's own secret")),
+        Err(source) => Err(StartupError::Secret { path, source }),
+    }
+}
