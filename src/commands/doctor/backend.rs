@@ -91,7 +91,10 @@ async fn asked(setup: &Setup, backend: &Uri) -> (Finding, Option<Date>) {
                 ),
             };
             return (
-                bad(format!("{backend}{ME} gives no answer: {silence}"), fix),
+                bad(
+                    format!("{} gives no answer: {silence}", under(backend, ME)),
+                    fix,
+                ),
                 None,
             );
         }
@@ -125,7 +128,7 @@ async fn asked(setup: &Setup, backend: &Uri) -> (Finding, Option<Date>) {
 
 /// What is wrong with an answer to the question whose no token is.
 fn fault(backend: &Uri, answer: &Answer) -> Option<(String, String)> {
-    let got = format!("{backend}{ME} answers {}", described(answer));
+    let got = format!("{} answers {}", under(backend, ME), described(answer));
     let api = "give the address under which GET /api/v1/auth/me is found, without that path: such as http://localhost:8080";
     Some(match answer.status {
         401 | 403 => return None,

@@ -11,6 +11,7 @@ mod database;
 mod disk;
 mod files;
 mod keys;
+mod listener;
 mod origin;
 mod port;
 mod public_url;

@@ -6,9 +6,11 @@ use std::{
 };
 
 use hyper::Uri;
+use tokio::task::spawn_blocking;
 
 use super::{
     answer::{Alive, chat_server_at},
+    listener,
     report::Finding,
     setup::Setup,
 };
@@ -31,10 +33,17 @@ pub(super) async fn check(setup: &Setup) -> Port {
                 Finding::ok(SUBJECT, format!("{address} takes a free one"))
             }
             Ok(_) => Finding::ok(SUBJECT, format!("{address} is free")),
-            Err(fault) => match listener(*address, &fault).await {
+            Err(fault) => match chat_server_on(*address, &fault).await {
                 Some(server) => {
                     runs_here = true;
                     already_there(setup, *address, &server)
+                }
+                None if is_taken(&fault) => {
+                    let port = address.port();
+                    let who = spawn_blocking(move || listener::of_port(port)).await;
+                    let who = who.ok().flatten();
+                    let who = who.map_or(String::new(), |who| format!(" ({who})"));
+                    Finding::error(SUBJECT, &fault).and(&who)
                 }
                 None => Finding::error(SUBJECT, &fault),
             },
@@ -47,11 +56,8 @@ pub(super) async fn check(setup: &Setup) -> Port {
 }
 
 /// The chat-server that keeps the port, if it is one.
-async fn listener(address: SocketAddr, fault: &StartupError) -> Option<Alive> {
-    let StartupError::Bind { source, .. } = fault else {
-        return None;
-    };
-    if source.kind() != ErrorKind::AddrInUse {
+async fn chat_server_on(address: SocketAddr, fault: &StartupError) -> Option<Alive> {
+    if !is_taken(fault) {
         return None;
     }
     let reached = match address.ip() {
@@ -61,6 +67,10 @@ async fn listener(address: SocketAddr, fault: &StartupError) -> Option<Alive> {
     };
     let url = format!("http://{}", SocketAddr::new(reached, address.port()));
     chat_server_at(&url.parse::<Uri>().ok()?).await
+}
+
+fn is_taken(fault: &StartupError) -> bool {
+    matches!(fault, StartupError::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse)
 }
 
 fn already_there(setup: &Setup, address: SocketAddr, server: &Alive) -> Finding {

@@ -59,6 +59,12 @@ impl Finding {
         }
     }
 
+    /// The same, with more of what was found.
+    pub(super) fn and(mut self, more: &str) -> Self {
+        self.found.push_str(more);
+        self
+    }
+
     /// What a start would end with. Errors for the operator end with the fix, behind a colon or a semicolon.
     pub(super) fn error(subject: &'static str, error: &StartupError) -> Self {
         let text = error.to_string();

@@ -157,12 +157,53 @@ fn the_backend_is_asked_about_the_token_and_about_the_one_that_copies_bear() {
     told.says("ok", "token", "user 7 \"ann\"");
     told.says("ok", "copies", "knows the token");
     let told = ask(&url, &["--token", "bad", "--backend-token", "s3cr3t"]);
-    told.says("fail", "token", "refused (401): token revoked");
+    told.says(
+        "fail",
+        "token",
+        "refused (401): the backend says: token revoked",
+    );
     told.says("warn", "copies", "401");
     assert!(!told.all.contains("s3cr3t"), "{}", told.all);
-    ask(&url, &["--token", "banned"]).says("fail", "token", "refused (403): ann is banned");
+    ask(&url, &["--token", "banned"]).says(
+        "fail",
+        "token",
+        "refused (403): the backend says: ann is banned",
+    );
     ask(&url, &["--backend-sync", "off"]).says("ok", "copies", "none");
     ask(&url, &["--backend-token", "a\nb"]).says("fail", "settings", "--backend-token");
+}
+
+#[test]
+fn published_keys_are_fetched_and_must_be_of_the_configured_kind() {
+    // The key of RFC 8037, appendix A.2.
+    let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},{"kty":"oct","k":"AAAA"}]}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let ask =
+        |url: &str, more: &[&str]| doctor(folder.path(), &[&["--jwks-url", url], more].concat());
+    let url = format!(
+        "{}/keys?tenant=s3cr3t",
+        StandIn::saying("200 OK", set).url()
+    );
+    let told = ask(&url, &["--jwt-algorithm", "EdDSA", "--token", "nonsense"]);
+    told.says("ok", "keys", "2 keys, 1 of them for EdDSA");
+    told.says("ok", "secret", "--jwks-url");
+    told.says("fail", "token", "refused (401)");
+    assert!(!told.all.contains("s3cr3t"), "{}", told.all);
+    let fix = ask(&url, &[]).says("fail", "keys", "none of them for RS256");
+    assert!(fix.contains("--jwt-algorithm"), "{fix}");
+    for (head, body, words) in [
+        ("200 OK", "<html>", "200 and an HTML page"),
+        ("200 OK", "{}", "no set of keys"),
+        ("404 Not Found", set, "404"),
+    ] {
+        ask(&StandIn::saying(head, body).url(), &[]).says("fail", "keys", words);
+    }
+    let away = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    ask(&format!("http://{away}"), &[]).says("fail", "keys", "gives no answer");
+    ask("ftp://x", &[]).says("fail", "keys", "--jwks-url");
 }
 
 #[test]

@@ -25,8 +25,8 @@ fn permit(path: &Path, mode: u32) {
 #[test]
 fn a_port_is_free_or_somebody_elses_or_nobodys() {
     let folder = folder();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_address = listener.local_addr().unwrap().to_string();
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -51,7 +51,15 @@ fn a_port_is_free_or_somebody_elses_or_nobodys() {
             "{address}: {fix}"
         );
     }
-    drop(taken);
+    let taken = doctor(folder.path(), &["--bind", &taken_address]);
+    if cfg!(target_os = "linux") {
+        taken.says(
+            "fail",
+            "port",
+            &format!("(process {}, ", std::process::id()),
+        );
+    }
+    drop(listener);
 }
 
 #[test]

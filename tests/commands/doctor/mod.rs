@@ -109,7 +109,7 @@ fn in_an_empty_folder_all_is_well_and_nothing_is_made() {
     ] {
         told.says("ok", subject, words);
     }
-    for subject in ["token", "backend", "copies", "webhook", "settings"] {
+    for subject in ["token", "backend", "copies", "webhook", "keys", "settings"] {
         told.is_silent_on(subject);
     }
     assert_eq!(told.code, Some(0));
