@@ -63,6 +63,13 @@ fn look(
         }
     };
     let mut findings = vec![state(&seen)];
+    if runs_here && seen.holder.is_none() {
+        findings.push(Finding::warn(
+            SUBJECT,
+            "the chat-server that runs on the port has another file open",
+            "give the doctor --db, or the folder to start in, as the server has it",
+        ));
+    }
     findings.extend(too_open(&seen.database));
     findings.extend(disk::check(
         seen.database.parent().unwrap_or(Path::new("/")),

@@ -18,6 +18,7 @@ const FILES_WARN: u64 = 1000;
 const FILES_FAIL: u64 = 8;
 
 pub(super) fn check(folder: &Path) -> Vec<Finding> {
+    let folder = &folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let Ok(system) = statvfs(folder) else {
         // Why not is told of the database, or it is a folder that no statistics can be had of.
         return Vec::new();

@@ -64,6 +64,9 @@ async fn beside_a_running_server_and_after_a_kill_everything_stays_as_it_is() {
     told.says("ok", "database", "is sound");
     told.says("ok", "database", &holder);
     assert_eq!(names(), before);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let told = doctor(elsewhere.path(), &["--bind", &bind]);
+    told.says("warn", "database", "has another file open");
     doctor(folder.path(), &[]).says("fail", "database", "in use by another chat-server (process");
     let mut other = command(folder.path(), &["--bind", &bind, "--switch-mode"]);
     let other = super::told(other.env("JWT_SECRET", "7f3c1d0a9b8e4f6521c0de9a7b3e5f10"));
