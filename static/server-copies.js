@@ -12,7 +12,7 @@ import { formatNumber } from './chart.js';
 const NAMES = { backend: 'Backend', webhook: 'Webhook' };
 
 export function createCopies() {
-  const list = el('ul', { class: 'copies' });
+  const list = el('ul', { class: 'copy-list' });
   const node = el('section', { hidden: true, 'aria-labelledby': 'copies-title' }, el('h3', { class: 'copies-title', id: 'copies-title' }, 'Copies'), list);
   return {
     node,
@@ -39,7 +39,7 @@ function build() {
       el('p', { class: 'hint' }, 'Tried again until it is; nothing is lost meanwhile. ', command('status'), ' names the message, and how to pass it.')),
     el('div', { class: 'copy-parked' },
       el('p', {}),
-      el('p', { class: 'hint' }, command('status'), ' says which and why, ', command('retry'), ' sends them again, ', command('skip'), ' gives them up.')));
+      el('p', { class: 'hint' }, command('status'), ' says which and why. ', command('retry'), ' sends them again; ', command('skip'), ' gives them up.')));
 }
 
 /** @param {Element} item @param {Copy} copy */

@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -48,6 +49,7 @@ impl Example {
         command
             .args(args)
             .env_remove("CHAT_TOKEN")
+            .env_remove("BACKEND_TOKEN")
             .stdout(Stdio::piped())
             .stdin(Stdio::piped())
             .kill_on_drop(true);
@@ -369,6 +371,135 @@ async fn a_terminal_that_missed_more_than_is_replayed_reads_the_histories() {
         ))
     );
     drop(server);
+}
+
+/// The example that plays a backend, and where it listens.
+async fn backend(args: &[&str]) -> (Example, SocketAddr) {
+    let args = [&["--bind", "127.0.0.1:0"], args].concat();
+    let mut backend = Example::start("backend", &args);
+    let greeting = backend.until("ready addr=").await;
+    let (_, address) = greeting.last().unwrap().split_once('=').unwrap();
+    (backend, address.parse().unwrap())
+}
+
+/// Asks somebody who is not a chat-server, and is not described as one.
+async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> http::Answer {
+    let length = format!("content-length: {}", body.len());
+    let headers = [&["connection: close", "host: here", &length], headers].concat();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\n{}\r\n\r\n{body}",
+        headers.join("\r\n")
+    );
+    http::raw(address, request.as_bytes()).await
+}
+
+const COPIES: &str = "/api/v1/chat/messages";
+
+#[tokio::test]
+async fn the_example_backend_keeps_one_message_for_one_key_also_when_its_answers_are_lost() {
+    let message = |content: &str| {
+        json!({
+            "id": 7, "fromUser": 1, "username": "ann", "content": content,
+            "timestamp": "2026-11-22T09:00:00.000Z", "room": "general", "seq": 3
+        })
+    };
+    let hello = message("hello \u{1b}[31m");
+    let (mut good, address) = backend(&["--backend-token", "of the chat server"]).await;
+    let put = async |address, headers: &[&str], body: &Value| {
+        let headers = [&["authorization: Bearer of the chat server"], headers].concat();
+        ask(address, "POST", COPIES, &headers, &body.to_string()).await
+    };
+    let key = "idempotency-key: 6dd8-7";
+    for (expected, headers, body) in [
+        (400, &[][..], &hello),
+        (400, &[key][..], &json!({"id": 7})),
+        (201, &[key], &hello),
+        (200, &[key], &hello),
+        (409, &[key], &message("something else")),
+    ] {
+        let answer = put(address, headers, body).await;
+        assert_eq!(answer.status, expected, "{answer:?}");
+    }
+    for method in ["GET", "POST"] {
+        let answer = ask(address, method, COPIES, &[key], &hello.to_string()).await;
+        assert_eq!(answer.status, 401, "without its token: {answer:?}");
+    }
+    let bearer = "authorization: Bearer of the chat server";
+    let kept = ask(address, "GET", COPIES, &[bearer], "").await.json();
+    assert_eq!(kept, json!({ "data": [hello] }));
+    let line = good.next_line().await;
+    assert_eq!(
+        line,
+        "message  6dd8-7  in #general from ann (1), 11 bytes: hello \\u{1b}[31m"
+    );
+    assert_eq!(good.next_line().await, "again    6dd8-7  kept once");
+
+    let (_bad, address) = backend(&["--lose-answers", "1", "--slow", "1ms"]).await;
+    assert_eq!(put(address, &[key], &hello).await.status, 0);
+    let kept = ask(address, "GET", COPIES, &[], "").await.json();
+    assert_eq!(kept, json!({ "data": [hello] }));
+
+    let (_worse, address) = backend(&["--fail", "1"]).await;
+    assert_eq!(put(address, &[key], &hello).await.status, 500);
+}
+
+#[tokio::test]
+async fn users_of_the_example_backend_come_in_with_its_tokens_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut backend, address) = backend(&[]).await;
+    let page = "origin: http://localhost:5173";
+    let log_in = async |name: &str| {
+        let body = json!({ "username": name }).to_string();
+        let answer = ask(address, "POST", "/api/v1/auth/login", &[page], &body).await;
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed, Some("http://localhost:5173"));
+        answer.json()
+    };
+    let (ann, bob, ann_again) = (
+        log_in("ann").await,
+        log_in("bob").await,
+        log_in("ann").await,
+    );
+    let ids = [&ann, &bob, &ann_again].map(|entry| entry["user"]["id"].as_i64().unwrap());
+    assert_eq!(ids, [1, 2, 1]);
+    let stranger = "origin: https://elsewhere.example";
+    let answer = ask(address, "POST", "/api/v1/auth/login", &[stranger], "{}").await;
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (400, None)
+    );
+
+    let url = format!("http://{address}");
+    let args = ["--bind", "127.0.0.1:0", "--backend-url", &url];
+    let server = Running::start(&mut chat_server(folder.path(), &args));
+    // Bob has been here, so he can be written to.
+    let bobs = http::me(server.address, bob["token"].as_str().unwrap()).await;
+    assert_eq!(bobs.status, 200, "{bobs:?}");
+    let token = ann["token"].as_str().unwrap();
+    let user = http::me(server.address, token).await.json();
+    assert_eq!(
+        user,
+        json!({"user": {"id": 1, "username": "ann", "role": "user"}})
+    );
+    backend.until("whose    ann's token").await;
+    let mut ann = Client::connect(server.address, &format!("/ws?token={token}"), 1, "ann").await;
+    ann.send_room("general", "Hello!").await;
+    ann.send_dm(2, "psst").await;
+    let copies = backend.until("psst").await;
+    assert_eq!(copies.len(), 2, "{copies:#?}");
+    assert!(copies[0].ends_with("  in #general from ann (1), 6 bytes: Hello!"));
+    assert!(copies[1].ends_with("  to user 2 from ann (1), 4 bytes: psst"));
+    let answer = http::me(server.address, "something-else").await;
+    assert!(
+        answer.status == 401 && answer.body.contains("this token is not known here"),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]

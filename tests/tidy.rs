@@ -419,7 +419,7 @@ fn the_top_level_holds_what_a_rust_project_has() {
     ];
     for entry in fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        let is_data = name.starts_with("chat.db");
+        let is_data = name.starts_with("chat.db") || name.starts_with("demo.db");
         assert!(
             name.starts_with('.') || is_data || allowed.contains(&&*name),
             "{name} is not a place of this house"

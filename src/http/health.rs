@@ -25,7 +25,7 @@ pub(super) struct Alive {
     signup: bool,
 }
 
-/// `GET /healthz`: the process answers. Also tells the page which ways in there are.
+/// `GET /healthz`: the process answers. Also tells front ends which ways in there are.
 pub(super) async fn alive(State(app): State<Arc<App>>) -> Response {
     let (mode, signup) = match &app.accounts {
         Some(accounts) => ("standalone", accounts.signup()),

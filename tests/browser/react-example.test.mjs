@@ -12,6 +12,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { Backend } from './backend.mjs';
 import { Person, Server, TornNetwork, launchBrowser } from './harness.mjs';
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/react/', import.meta.url));
@@ -20,16 +21,21 @@ const run = promisify(execFile);
 
 let browser;
 let server;
+let backend; // an example too: only some tests have a server that knows it
+let behind; // the server that the example's page talks to: `server`, but for those tests
 let network; // between the example and the server
 let folder;
 let site;
 let standardSite;
 
 before(async () => {
-  [browser, server, folder] = await Promise.all([launchBrowser(), Server.start(), mkdtemp(path.join(tmpdir(), 'chat-react-'))]);
-  network = await TornNetwork.before(server);
+  [browser, server, backend, folder] = await Promise.all([
+    launchBrowser(), Server.start(), Backend.start(), mkdtemp(path.join(tmpdir(), 'chat-react-')),
+  ]);
+  behind = server;
+  network = await TornNetwork.before({ get address() { return behind.address; } });
   await install();
-  site = await Site.built('own', { VITE_WS_CHAT_URL: new URL('/ws', network.url.replace('http', 'ws')).href });
+  site = await Site.built('own', { VITE_WS_CHAT_URL: new URL('/ws', network.url.replace('http', 'ws')).href, VITE_BACKEND_URL: backend.url });
   standardSite = await Site.built('standard', {});
 });
 
@@ -38,6 +44,7 @@ after(async () => {
   standardSite?.close();
   await browser?.close();
   network?.close();
+  backend?.stop();
   await server?.stop();
   if (folder) await rm(folder, { recursive: true, force: true });
 });
@@ -56,7 +63,7 @@ class Site {
   static async built(name, settings) {
     const site = new Site();
     const out = path.join(folder, name);
-    const { VITE_WS_CHAT_URL: _, ...env } = process.env;
+    const { VITE_WS_CHAT_URL: _, VITE_BACKEND_URL: __, ...env } = process.env;
     await run(process.execPath, ['node_modules/vite/bin/vite.js', 'build', '--outDir', out], { cwd: EXAMPLE, env: { ...env, ...settings } });
     site.#listener = http.createServer(async (request, response) => {
       const { pathname } = new URL(request.url, 'http://here');
@@ -76,9 +83,9 @@ class Site {
   }
 }
 
-/** Somebody with the example open, and logged in as a guest of this name. */
+/** Somebody with the example open, and logged in under this name: as a guest, or in another way. */
 class User {
-  static async arrive(name) {
+  static async arrive(name, way = 'Continue as guest') {
     const user = new User();
     user.name = name;
     user.person = await Person.arrive(browser, site);
@@ -86,7 +93,7 @@ class User {
     user.said = [];
     user.page.on('console', (message) => user.said.push(message.text()));
     await user.page.getByLabel('Name').fill(name);
-    await user.page.getByRole('button', { name: 'Continue as guest' }).click();
+    await user.page.getByRole('button', { name: way, exact: true }).click();
     await user.connected();
     return user;
   }
@@ -261,4 +268,31 @@ test('a password lets in again, a wrong one is refused in words, and a token can
   await page.getByRole('button', { name: 'Use this token' }).click();
   await page.getByText('Connected as erna').waitFor();
   await person.leave();
+});
+
+test('with a backend: its users log in there, its tokens let them in and no other does, and it has a copy of what they say', async () => {
+  behind = await Server.start('--backend-url', backend.url);
+  try {
+    const [gina, gus] = await Promise.all([User.arrive('gina', 'Log in'), User.arrive('gus', 'Log in')]);
+    assert.match(await gina.token(), /^[0-9a-f]{32}$/, 'it is a token that only the backend can tell about');
+    await backend.says("whose    gina's token");
+    await gina.writes('Hello from the backend’s people');
+    await gus.sees('Hello from the backend’s people');
+    await gus.opens('gina');
+    await gus.writes('And hello to you');
+    await gina.page.getByRole('button', { name: 'gus 1 unread' }).click();
+    await gina.sees('And hello to you');
+    assert.match(await backend.says('Hello from'), /^message .* in #general from gina/);
+    assert.match(await backend.says('And hello'), /^message .* to user \d+ from gus/);
+
+    await gus.page.evaluate(() => sessionStorage.setItem('chat-token', 'nobody-has-this-one'));
+    await gus.page.reload();
+    await gus.page.getByRole('alert').getByText('this token is not known here: log in again').waitFor();
+    assert.equal(await gus.token(), null);
+    assert.equal(await gus.page.getByLabel('Password').count(), 0, 'the server has no passwords then');
+    await Promise.all([gina.leaves(), gus.leaves()]);
+  } finally {
+    await behind.stop();
+    behind = server;
+  }
 });

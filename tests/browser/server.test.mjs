@@ -179,6 +179,53 @@ test('who may not see it is told who may, and the command that is named lets the
   await ann.leave();
 });
 
+test('copies are quiet when all is well, and say what is wrong and which command helps when it is not', async () => {
+  const ann = await Person.arrive(browser, server);
+  const { page } = ann;
+  const told = await stats();
+  assert.deepEqual(told.sync, [], 'nothing is copied');
+  let sync = [];
+  await page.route('**/api/v1/stats', (route) => route.fulfill({ json: { ...told, sync } }));
+  await ann.asGuest();
+  const view = await openView(ann);
+  await view.locator('[data-state=live]').waitFor();
+  const copies = view.getByRole('region', { name: 'Copies' });
+  assert.equal(await copies.count(), 0);
+
+  const backend = { follower: 'backend', url: 'http://localhost:8080', position: 7, latest: 7, lag: 0, parked: 0, failing: null };
+  const webhook = { ...backend, follower: 'webhook', url: 'https://hooks.example.org' };
+  sync = [backend, webhook];
+  await copies.waitFor();
+  const lineOfCopy = (name) => copies.getByRole('listitem').filter({ has: page.getByText(name, { exact: true }) });
+  assert.equal(await lineOfCopy('Backend').innerText(), 'Backend\nhttp://localhost:8080\nup to date');
+  assert.equal(await copies.locator('code:visible').count(), 0);
+
+  const since = Date.now() - 60_000;
+  sync = [{ ...backend, position: 5, lag: 2, failing: { since, reason: 'answered 503, \u202e<b>later</b>' } }, { ...webhook, parked: 1 }];
+  const failing = lineOfCopy('Backend');
+  await failing.getByText('2 behind', { exact: true }).waitFor();
+  await failing.getByText('answered 503, \u202e<b>later</b>', { exact: true }).waitFor();
+  assert.equal(await failing.locator('time').getAttribute('datetime'), new Date(since).toISOString());
+  assert.deepEqual(await failing.locator('code:visible').allTextContents(), ['chat-server sync status']);
+  await lineOfCopy('Webhook').getByText('1 message was refused and is parked.').waitFor();
+  assert.deepEqual(await lineOfCopy('Webhook').locator('code:visible').allTextContents(), ['status', 'retry', 'skip'].map((what) => `chat-server sync ${what}`));
+
+  // What somebody marks to copy it stays marked while the numbers go on.
+  await failing.locator('code:visible').selectText();
+  sync = [{ ...sync[0], lag: 3 }, { ...sync[1], parked: 2 }];
+  await failing.getByText('3 behind', { exact: true }).waitFor();
+  await lineOfCopy('Webhook').getByText('2 messages were refused and are parked.').waitFor();
+  assert.equal(await page.evaluate(() => getSelection().toString()), 'chat-server sync status');
+
+  sync = [backend];
+  await lineOfCopy('Backend').getByText('up to date').waitFor();
+  assert.equal(await copies.locator('code:visible').count(), 0);
+  assert.equal(await copies.getByRole('listitem').count(), 1);
+  sync = undefined; // an older server
+  await copies.waitFor({ state: 'detached' });
+  await ann.leave();
+});
+
 test('an older server, which does not tell how it is doing, is called that', async () => {
   const ann = await Person.arrive(browser, server);
   await ann.page.route('**/api/v1/stats', (route) => route.fulfill({ status: 404, json: { error: { code: 'invalid_field', message: 'there is no such path' } } }));

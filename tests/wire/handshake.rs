@@ -332,6 +332,13 @@ async fn a_strange_origin_is_refused_with_the_flag_that_would_allow_it() {
             "",
         )
         .await;
+        // Which ways in there are: asked before there is a token.
+        let health = http::request(server.address, "GET", "/healthz", &[&header], "").await;
+        assert_eq!(health.status, if allowed { 200 } else { 403 });
+        assert_eq!(
+            health.header("access-control-allow-origin"),
+            allowed.then_some(origin)
+        );
         let preflight = ["access-control-request-method: POST", header.as_str()];
         let preflight = http::request(
             server.address,

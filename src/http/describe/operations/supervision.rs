@@ -102,7 +102,8 @@ fn alive(schemas: &mut Schemas) -> Operation {
     let schema = schemas.of::<Alive>();
     let example = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "mode": "standalone", "signup": true });
     open("/healthz", "alive", "operation", "The process answers").with(|it| {
-        it.about = "Also tells the page which ways in there are.";
+        it.about = "Also tells a front end which ways in there are.";
+        it.judges_origin = true;
         it.answers = vec![shown(StatusCode::OK, "It does.", schema, example)];
     })
 }
