@@ -32,11 +32,7 @@ pub fn command(folder: &Path, args: &[&str]) -> Command {
         all.extend(["--bind", "127.0.0.1:0"]);
     }
     all.extend(args);
-    let mut command = chat_server(folder, &all);
-    for name in ["BACKEND_URL", "BACKEND_TOKEN", "WEBHOOK_SECRET"] {
-        command.env_remove(name);
-    }
-    command
+    chat_server(folder, &all)
 }
 
 /// Asks it and reads the answer.
