@@ -1,7 +1,9 @@
 //! Copies for other servers: whatever the other side does, and whatever ends this one, every message arrives, in order, and
 //! only one whose answer was lost arrives twice.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod storage;
 
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
