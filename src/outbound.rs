@@ -6,7 +6,7 @@ use std::{error::Error, fmt, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{Request, Uri, header};
+use hyper::{HeaderMap, Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -37,6 +37,8 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// `Retry-After`, as it came.
     pub retry_after: Option<String>,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The body, whole.
     pub body: Bytes,
 }
@@ -104,6 +106,7 @@ impl Outbound {
         };
         let content_type = header(header::CONTENT_TYPE);
         let retry_after = header(header::RETRY_AFTER);
+        let headers = response.headers().clone();
         let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES)
             .collect()
             .await;
@@ -115,6 +118,7 @@ impl Outbound {
             status,
             content_type,
             retry_after,
+            headers,
             body: body.to_bytes(),
         })
     }

@@ -133,7 +133,7 @@ fn bearer(token: &str) -> Result<HeaderValue, StartupError> {
 }
 
 /// What the value of `flag` says, as it is, if that is an http or https URL. Credentials have no place in it: it is logged.
-pub(super) fn http_url(flag: &str, url: &str) -> Result<Uri, StartupError> {
+pub(crate) fn http_url(flag: &str, url: &str) -> Result<Uri, StartupError> {
     let parsed = url.parse::<Uri>().ok();
     let Some(parsed) = parsed.filter(|url| {
         matches!(url.scheme_str(), Some("http" | "https"))
