@@ -24,6 +24,11 @@ impl Watch {
         })))
     }
 
+    /// Whether the token is refused by now.
+    pub(super) fn is_over(watch: Option<&Self>) -> bool {
+        watch.is_some_and(|Self(task)| task.is_finished())
+    }
+
     /// Resolves when the token is refused. Safe to drop half-way.
     pub(super) async fn refused(watch: &mut Option<Self>) {
         match watch {
