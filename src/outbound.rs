@@ -88,16 +88,41 @@ impl Outbound {
     }
 
     /// Sends it and takes the whole answer, whatever it says.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+        self.in_time(request, false).await
+    }
+
+    /// The same for a question, which changes nothing: it is asked once more when the connection breaks, which may be one that
+    /// was kept and that the other side was just closing (RFC 9112 section 9.3.1).
+    pub async fn ask(&self, question: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+        self.in_time(question, true).await
+    }
+
+    async fn in_time(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        may_repeat: bool,
+    ) -> Result<Answer, Silence> {
         const AGENT: &str = concat!("chat-server/", env!("CARGO_PKG_VERSION"));
         let agent = header::HeaderValue::from_static(AGENT);
         request.headers_mut().insert(header::USER_AGENT, agent);
-        let answer = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        let answer = self.answer(request, may_repeat);
+        let answer = tokio::time::timeout(self.timeout, answer).await;
         answer.unwrap_or(Err(Silence::Late))
     }
 
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
-        let response = self.client.request(request).await;
+    async fn answer(
+        &self,
+        request: Request<Full<Bytes>>,
+        may_repeat: bool,
+    ) -> Result<Answer, Silence> {
+        let spare = may_repeat.then(|| request.clone());
+        let mut response = self.client.request(request).await;
+        if let (Err(error), Some(spare)) = (&response, spare)
+            && !error.is_connect()
+        {
+            response = self.client.request(spare).await;
+        }
         let response = response.map_err(|error| Silence::Broken(cause(&error)))?;
         let status = response.status().as_u16();
         let header = |name| {
