@@ -6,7 +6,7 @@ use std::{error::Error, fmt, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{Request, Uri, header};
+use hyper::{HeaderMap, Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -37,6 +37,8 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// `Retry-After`, as it came.
     pub retry_after: Option<String>,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The body, whole.
     pub body: Bytes,
 }
@@ -86,16 +88,41 @@ impl Outbound {
     }
 
     /// Sends it and takes the whole answer, whatever it says.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+        self.in_time(request, false).await
+    }
+
+    /// The same for a question, which changes nothing: it is asked once more when the connection breaks, which may be one that
+    /// was kept and that the other side was just closing (RFC 9112 section 9.3.1).
+    pub async fn ask(&self, question: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+        self.in_time(question, true).await
+    }
+
+    async fn in_time(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        may_repeat: bool,
+    ) -> Result<Answer, Silence> {
         const AGENT: &str = concat!("chat-server/", env!("CARGO_PKG_VERSION"));
         let agent = header::HeaderValue::from_static(AGENT);
         request.headers_mut().insert(header::USER_AGENT, agent);
-        let answer = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        let answer = self.answer(request, may_repeat);
+        let answer = tokio::time::timeout(self.timeout, answer).await;
         answer.unwrap_or(Err(Silence::Late))
     }
 
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
-        let response = self.client.request(request).await;
+    async fn answer(
+        &self,
+        request: Request<Full<Bytes>>,
+        may_repeat: bool,
+    ) -> Result<Answer, Silence> {
+        let spare = may_repeat.then(|| request.clone());
+        let mut response = self.client.request(request).await;
+        if let (Err(error), Some(spare)) = (&response, spare)
+            && !error.is_connect()
+        {
+            response = self.client.request(spare).await;
+        }
         let response = response.map_err(|error| Silence::Broken(cause(&error)))?;
         let status = response.status().as_u16();
         let header = |name| {
@@ -104,6 +131,7 @@ impl Outbound {
         };
         let content_type = header(header::CONTENT_TYPE);
         let retry_after = header(header::RETRY_AFTER);
+        let headers = response.headers().clone();
         let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES)
             .collect()
             .await;
@@ -115,6 +143,7 @@ impl Outbound {
             status,
             content_type,
             retry_after,
+            headers,
             body: body.to_bytes(),
         })
     }

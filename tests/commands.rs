@@ -1,6 +1,8 @@
 //! What the executable can do besides serving.
 
 mod common;
+#[path = "commands/doctor/mod.rs"]
+mod doctor;
 #[path = "commands/sync.rs"]
 mod sync;
 

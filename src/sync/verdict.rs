@@ -139,6 +139,7 @@ mod tests {
             status,
             content_type: (!content_type.is_empty()).then(|| content_type.to_owned()),
             retry_after: None,
+            headers: Default::default(),
             body: body.to_owned().into(),
         }
     }

@@ -7,6 +7,7 @@ mod beside;
 mod epoch;
 mod followers;
 mod inbox;
+mod inspect;
 mod job;
 mod listing;
 mod lock;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use beside::{Beside, Done, Followed, Overview, Wish};
 pub use epoch::{NewEpoch, new_epoch};
+pub use inspect::{Inspection, Soundness};
 pub use lock::{FileLock, companion};
 pub use migrate::SCHEMA_VERSION;
 pub use open::remembered_mode;
