@@ -31,6 +31,7 @@ fn copied_to(backend: &Backend) -> impl FnOnce(&mut Config) {
         config.backend = Some(url);
         config.copies.to_backend = true;
         config.limits.sync_backoff_seconds = 0;
+        config.limits.linger_seconds = 0;
     }
 }
 
@@ -70,6 +71,7 @@ async fn every_message_arrives_in_order_as_the_frames_hold_it() {
     client
         .send_room("general", "before there was a backend")
         .await;
+    drop(client);
     let folder = server.stop().await;
     let server = TestServer::in_folder(folder, |config| {
         copied_to(&backend)(config);
@@ -353,6 +355,7 @@ fn hooked(backend: &Backend, dms: bool) -> impl FnOnce(&mut Config) {
     move |config| {
         config.copies.webhook = Some(Webhook { url, key, dms });
         config.limits.sync_backoff_seconds = 0;
+        config.limits.linger_seconds = 0;
     }
 }
 
@@ -418,6 +421,7 @@ async fn passing_over_many_direct_messages_is_not_a_commit_for_each() {
         ann.send_dm(1, "psst").await;
     }
     say(&mut ann, 1).await;
+    drop(ann);
     let server = TestServer::in_folder(server.stop().await, hooked(&backend, false)).await;
     let mut ann = server.client("ann").await;
     copied(&server, "webhook", 152, &mut ann).await;
