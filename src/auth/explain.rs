@@ -31,11 +31,11 @@ pub fn explain(token: &str, now: i64, verdict: &Result<Identity, Denial>) -> Str
     match verdict {
         Ok(identity) => {
             tell(format!(
-                "ok       user {} \"{}\", role {}, for another {}",
+                "ok       user {} \"{}\", role {}, {}",
                 identity.user,
                 identity.username,
                 identity.role,
-                span(identity.expiry.0.saturating_sub(now)),
+                identity.expiry.left(now),
             ));
         }
         Err(Denial::Refused(refusal) | Denial::Forbidden(refusal)) => {

@@ -8,8 +8,8 @@ use crate::{
     protocol::{UserId, Username, is_unsafe_in_names},
 };
 
-/// When a token ends of which nobody can read it: later than any connection lasts, in seconds from now.
-const FAR_SECONDS: i64 = 365 * 86_400;
+/// Tokens of fewer bytes can be guessed.
+const SECRET_BYTES: usize = 12;
 /// Most of the backend's own words that are passed on, in characters.
 const WORDS_MAX_CHARS: usize = 200;
 
@@ -29,7 +29,7 @@ pub(super) fn identity(answer: &Answer, exp: Option<i64>, now: i64) -> Option<Id
         user: id,
         username: Username::cleaned(username, id),
         role: role_of(user),
-        expiry: Expiry(exp.unwrap_or_else(|| now.saturating_add(FAR_SECONDS))),
+        expiry: exp.map_or_else(|| Expiry::untold(now), Expiry),
     })
 }
 
@@ -47,10 +47,13 @@ fn user(told: &Map<String, Value>) -> Option<&Map<String, Value>> {
 pub(super) fn refusal(answer: &Answer, token: &str, otherwise: &str) -> Refusal {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let words = body.as_ref().and_then(Value::as_object).and_then(words);
-    // Reasons are logged, and some backends repeat what they refuse.
+    let words = words.unwrap_or_default();
+    // Reasons are logged, and some backends repeat what they refuse. Shorter ones are words, and no secrets.
+    let words = match token.len() < SECRET_BYTES {
+        true => words.to_owned(),
+        false => words.replace(token, "…"),
+    };
     let shown: String = words
-        .unwrap_or_default()
-        .replace(token, "…")
         .chars()
         .filter(|&c| !is_unsafe_in_names(c))
         .take(WORDS_MAX_CHARS)

@@ -2,7 +2,7 @@
 
 use super::{report::Finding, setup::Setup};
 use crate::{
-    auth::{Denial, Identity, LEEWAY_SECONDS, span},
+    auth::{Denial, Identity, LEEWAY_SECONDS},
     protocol::Timestamp,
     server::kept_tokens,
     store::sqlite::{Mode, companion},
@@ -68,16 +68,12 @@ fn told(verdict: Result<Identity, Denial>, now: i64) -> Finding {
                 role,
                 expiry,
             } = identity;
-            let left = expiry.0.saturating_sub(now);
-            // A token of which nobody can read when it ends lasts for ever.
-            let left = if left > CENTURY_SECONDS {
-                String::new()
-            } else {
-                format!(", for another {}", span(left))
-            };
             Finding::ok(
                 SUBJECT,
-                format!("lets in user {user} \"{username}\", role {role}{left}"),
+                format!(
+                    "lets in user {user} \"{username}\", role {role}, {}",
+                    expiry.left(now)
+                ),
             )
         }
         Err(Denial::Refused(refusal)) => {
@@ -93,5 +89,3 @@ fn told(verdict: Result<Identity, Denial>, now: i64) -> Finding {
         ),
     }
 }
-
-const CENTURY_SECONDS: i64 = 100 * 366 * 86_400;
