@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{config::StartupError, protocol::is_unsafe_in_names};
+use crate::{config::StartupError, protocol::printable};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -140,17 +140,4 @@ impl Report {
         };
         text + &format!("\n{ok} ok, {warn} warn, {fail} fail: {verdict}\n")
     }
-}
-
-/// The line with everything escaped that a terminal would obey or that would reorder it: servers say what they like.
-fn printable(line: &str) -> String {
-    let mut shown = String::with_capacity(line.len());
-    for c in line.chars() {
-        if is_unsafe_in_names(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
