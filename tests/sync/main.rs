@@ -186,6 +186,21 @@ async fn a_message_is_sent_until_the_backend_says_that_it_has_it() {
 }
 
 #[tokio::test]
+async fn an_answer_that_repeats_the_message_at_length_is_heard() {
+    let backend = Backend::start().await;
+    let escaped = "\u{1}".repeat(10_000);
+    let twice = json!({"message": escaped, "stored": escaped});
+    assert!(twice.to_string().len() > 64 * 1024);
+    backend.answers_once(MESSAGES, Reply::json(201, &twice));
+    let (server, mut client) = copying(&backend).await;
+    client.send_room("general", &escaped).await;
+    say(&mut client, 1).await;
+    backend.requests(MESSAGES, 2).await;
+    copied(&server, "backend", 2, &mut client).await;
+    assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2]);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_lost_is_one_repeat_with_the_same_key() {
     let backend = Backend::start().await;
     for reply in [
@@ -403,6 +418,27 @@ async fn a_webhook_hears_signed_what_is_said_from_now_on_and_no_direct_messages(
         backend.url(),
         "no path is shown"
     );
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_taken_behind_direct_ones_is_the_next_for_an_operator_too() {
+    let backend = Backend::start().await;
+    let server = TestServer::with(hooked(&backend, false)).await;
+    backend.answers(HOOK, Reply::status(500).header("retry-after: 3600"));
+    let mut ann = server.client("ann").await;
+    ann.send_dm(1, "nobody else's").await;
+    say(&mut ann, 2).await;
+    let failing = async {
+        while server.copy("webhook").failing().is_none() {
+            ann.ping().await;
+        }
+    };
+    soon("a failure", failing).await;
+    backend.answers(HOOK, Reply::status(200));
+    sync(server.folder.path(), &["skip", "2"]);
+    copied(&server, "webhook", 3, &mut ann).await;
+    let sent: Vec<i64> = backend.seen(HOOK).iter().map(verified).collect();
+    assert_eq!(sent, [2, 3]);
 }
 
 #[tokio::test]
