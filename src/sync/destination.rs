@@ -204,6 +204,8 @@ mod tests {
         );
         assert_eq!(body, event);
         assert_eq!(request.uri(), &url);
+        let hello = message(Place::Room(RoomName::general()));
+        assert_eq!(destination.untold(&hello), ["/in/SECRET/?a=b", "hello"]);
         assert_eq!(request.headers()["webhook-id"], "00ff-7");
         assert_eq!(request.headers()["webhook-timestamp"], "1768478500");
         assert_eq!(

@@ -609,6 +609,32 @@ async fn a_copy_that_comes_back_through_a_proxy_is_not_stored_again() {
     assert_eq!(client.room_history("general").await.len(), 3);
 }
 
+#[tokio::test]
+async fn two_servers_that_copy_to_each_other_end_with_what_was_said() {
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = |url: String| {
+        let bearer = format!("Bearer {}", token(1, "ann", 3600));
+        move |config: &mut Config| {
+            config.backend = Some(url.parse().unwrap());
+            config.copies.to_backend = true;
+            config.copies.backend_bearer = Some(bearer.parse().unwrap());
+        }
+    };
+    let first = TestServer::with(to(format!("http://{}", proxy.local_addr().unwrap()))).await;
+    let second = TestServer::with(to(format!("http://{}", first.address))).await;
+    tokio::spawn(forward(proxy, second.address));
+    for said in ["one", "two"] {
+        let hello = json!({"room": "general", "content": said});
+        assert_eq!(post(first.address, &[], hello).await.status, 201);
+    }
+    let mut client = first.client("ann").await;
+    copied(&first, "backend", 2, &mut client).await;
+    copied(&second, "backend", 2, &mut client).await;
+    // The name that it was copied under is a part of it, and differs from the name that it is copied on under.
+    assert_eq!(second.copy("backend").parked(), 2);
+    assert_eq!(client.room_history("general").await.len(), 2);
+}
+
 async fn forward(proxy: TcpListener, to: SocketAddr) {
     loop {
         let (mut from, _) = proxy.accept().await.unwrap();
