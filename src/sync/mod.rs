@@ -308,7 +308,7 @@ impl Copier {
         let verdict = match destination.request(epoch, message, clock.seconds()) {
             Ok(request) => judge(
                 outbound.send(request).await,
-                message.content.as_str(),
+                &destination.untold(message),
                 clock.seconds(),
             ),
             Err(fault) => Verdict::Refused(fault),

@@ -158,6 +158,12 @@ impl Place {
                 "messages cannot be copied at present: they wait in the log, and are tried again"
             );
         }
+        if let Some(Unsaved::Passed(..)) = self.unsaved
+            && self.failing.is_none()
+        {
+            // So that those who look at the log find the message that is not taken behind the cursor, and not one before it.
+            let _ = self.save_now().await;
+        }
         if self.fail(reason.clone(), now) {
             // For those who look when this process is gone; it is said again with the next reason.
             let _ = self.log.note_failure(self.follower, reason).await;

@@ -188,6 +188,21 @@ async fn a_message_is_sent_until_the_backend_says_that_it_has_it() {
 }
 
 #[tokio::test]
+async fn an_answer_that_repeats_the_message_at_length_is_heard() {
+    let backend = Backend::start().await;
+    let escaped = "\u{1}".repeat(10_000);
+    let twice = json!({"message": escaped, "stored": escaped});
+    assert!(twice.to_string().len() > 64 * 1024);
+    backend.answers_once(MESSAGES, Reply::json(201, &twice));
+    let (server, mut client) = copying(&backend).await;
+    client.send_room("general", &escaped).await;
+    say(&mut client, 1).await;
+    backend.requests(MESSAGES, 2).await;
+    copied(&server, "backend", 2, &mut client).await;
+    assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2]);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_lost_is_one_repeat_with_the_same_key() {
     let backend = Backend::start().await;
     for reply in [
@@ -409,6 +424,27 @@ async fn a_webhook_hears_signed_what_is_said_from_now_on_and_no_direct_messages(
 }
 
 #[tokio::test]
+async fn a_message_that_is_not_taken_behind_direct_ones_is_the_next_for_an_operator_too() {
+    let backend = Backend::start().await;
+    let server = TestServer::with(hooked(&backend, false)).await;
+    backend.answers(HOOK, Reply::status(500).header("retry-after: 3600"));
+    let mut ann = server.client("ann").await;
+    ann.send_dm(1, "nobody else's").await;
+    say(&mut ann, 2).await;
+    let failing = async {
+        while server.copy("webhook").failing().is_none() {
+            ann.ping().await;
+        }
+    };
+    soon("a failure", failing).await;
+    backend.answers(HOOK, Reply::status(200));
+    sync(server.folder.path(), &["skip", "2"]);
+    copied(&server, "webhook", 3, &mut ann).await;
+    let sent: Vec<i64> = backend.seen(HOOK).iter().map(verified).collect();
+    assert_eq!(sent, [2, 3]);
+}
+
+#[tokio::test]
 async fn passing_over_many_direct_messages_is_not_a_commit_for_each() {
     let backend = Backend::start().await;
     let server = TestServer::with(hooked(&backend, false)).await;
@@ -575,6 +611,32 @@ async fn a_copy_that_comes_back_through_a_proxy_is_not_stored_again() {
     copied(&server, "backend", 3, &mut client).await;
     assert_eq!(server.copy("backend").delivered(), 3);
     assert_eq!(client.room_history("general").await.len(), 3);
+}
+
+#[tokio::test]
+async fn two_servers_that_copy_to_each_other_end_with_what_was_said() {
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = |url: String| {
+        let bearer = format!("Bearer {}", token(1, "ann", 3600));
+        move |config: &mut Config| {
+            config.backend = Some(url.parse().unwrap());
+            config.copies.to_backend = true;
+            config.copies.backend_bearer = Some(bearer.parse().unwrap());
+        }
+    };
+    let first = TestServer::with(to(format!("http://{}", proxy.local_addr().unwrap()))).await;
+    let second = TestServer::with(to(format!("http://{}", first.address))).await;
+    tokio::spawn(forward(proxy, second.address));
+    for said in ["one", "two"] {
+        let hello = json!({"room": "general", "content": said});
+        assert_eq!(post(first.address, &[], hello).await.status, 201);
+    }
+    let mut client = first.client("ann").await;
+    copied(&first, "backend", 2, &mut client).await;
+    copied(&second, "backend", 2, &mut client).await;
+    // The name that it was copied under is a part of it, and differs from the name that it is copied on under.
+    assert_eq!(second.copy("backend").parked(), 2);
+    assert_eq!(client.room_history("general").await.len(), 2);
 }
 
 async fn forward(proxy: TcpListener, to: SocketAddr) {
