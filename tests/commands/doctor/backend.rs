@@ -147,7 +147,7 @@ async fn a_chat_server_is_no_backend_least_of_all_this_one() {
 fn the_backend_is_asked_about_the_token_and_about_the_one_that_copies_bear() {
     let backend = StandIn::new(|head| match head.to_lowercase() {
         head if head.contains("bearer good") => answer("200 OK", USER),
-        head if head.contains("bearer banned") => {
+        head if head.contains("bearer barred") => {
             answer("403 Forbidden", r#"{"error":"ann is banned"}"#)
         }
         _ => answer("401 Unauthorized", r#"{"error":"token revoked"}"#),
@@ -164,7 +164,7 @@ fn the_backend_is_asked_about_the_token_and_about_the_one_that_copies_bear() {
     );
     told.says("warn", "copies", "401");
     assert!(!told.all.contains("s3cr3t"), "{}", told.all);
-    ask(&url, &["--token", "banned"]).says(
+    ask(&url, &["--token", "barred"]).says(
         "fail",
         "token",
         "refused (403): the backend says: ann is banned",
