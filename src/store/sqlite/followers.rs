@@ -269,7 +269,7 @@ impl SqliteStore {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::plan, *};
+    use super::{super::tests::plan, *};
 
     #[test]
     fn every_look_is_a_search_over_an_index_and_sorts_nothing() {

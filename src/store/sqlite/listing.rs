@@ -114,7 +114,7 @@ fn collect<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::plan, *};
+    use super::{super::tests::plan, *};
 
     #[test]
     fn every_list_is_a_search_over_an_index() {

@@ -307,15 +307,19 @@ impl Directory for SqliteStore {
     }
 }
 
-/// How SQLite would run `sql`, which takes so many parameters, on a new file.
 #[cfg(test)]
-fn plan(sql: &str, params: usize) -> String {
-    let connection = rusqlite::Connection::open_in_memory().unwrap();
-    connection.execute_batch(migrate::SCHEMA).unwrap();
-    let explain = format!("EXPLAIN QUERY PLAN {sql}");
-    let mut statement = connection.prepare(&explain).unwrap();
-    let none = rusqlite::params_from_iter(vec![None::<i64>; params]);
-    let rows = statement.query_map(none, |row| row.get("detail")).unwrap();
-    let plan: Vec<String> = rows.map(Result::unwrap).collect();
-    plan.join("\n")
+mod tests {
+    use super::migrate;
+
+    /// How SQLite would run `sql`, which takes so many parameters, on a new file.
+    pub(super) fn plan(sql: &str, params: usize) -> String {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection.execute_batch(migrate::SCHEMA).unwrap();
+        let explain = format!("EXPLAIN QUERY PLAN {sql}");
+        let mut statement = connection.prepare(&explain).unwrap();
+        let none = rusqlite::params_from_iter(vec![None::<i64>; params]);
+        let rows = statement.query_map(none, |row| row.get("detail")).unwrap();
+        let plan: Vec<String> = rows.map(Result::unwrap).collect();
+        plan.join("\n")
+    }
 }
