@@ -29,6 +29,9 @@
 //! log is kept or moved back (`hub/queue.rs`, `chat/resume.rs`), pages are read from there (`session/catch_up.rs`), and
 //! after the last one they are live again. So messages that wait can be dropped at any time, and none is lost.
 //!
+//! Another server that is told of every message is one more cursor, which lies beside the log and outlives the process:
+//! [`sync`] reads from there, sends one message at a time, and moves it on when each is answered.
+//!
 //! [`seeded`] holds mistakes and sudden ends on purpose, with which tests show that they would notice; they exist only
 //! with the feature `seeded_bugs`.
 //!

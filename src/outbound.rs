@@ -6,7 +6,7 @@ use std::{error::Error, fmt, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{Request, Uri, header};
+use hyper::{HeaderMap, Request, Uri, body::Body as _, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -14,8 +14,10 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
-/// Longest answer, in bytes: a user is told in a few hundred, a set of keys in a few thousand.
+/// Longest answer to a question, in bytes: a user is told in a few hundred, a set of keys in a few thousand.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
+/// Bytes more for each byte that was sent: who answers with what he got, even twice and with each letter escaped, is heard.
+const ECHO: usize = 8;
 
 /// A connection is kept for the next request for so long: less than the five seconds after which Node's servers close one,
 /// so that no request runs into a closing door.
@@ -37,6 +39,8 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// `Retry-After`, as it came.
     pub retry_after: Option<String>,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The body, whole.
     pub body: Bytes,
 }
@@ -46,8 +50,8 @@ pub struct Answer {
 pub enum Silence {
     /// Nothing, or not all of it, came in time.
     Late,
-    /// It has more than [`ANSWER_MAX_BYTES`].
-    Long,
+    /// It has more than so many bytes.
+    Long(usize),
     /// No connection, or one that broke.
     Broken(String),
 }
@@ -56,7 +60,7 @@ impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Late => f.write_str("it did not answer in time"),
-            Self::Long => write!(f, "its answer has more than {ANSWER_MAX_BYTES} bytes"),
+            Self::Long(most) => write!(f, "its answer has more than {most} bytes"),
             Self::Broken(why) => write!(f, "it cannot be reached: {why}"),
         }
     }
@@ -86,16 +90,44 @@ impl Outbound {
     }
 
     /// Sends it and takes the whole answer, whatever it says.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+        self.in_time(request, false).await
+    }
+
+    /// The same for a question, which changes nothing: it is asked once more when the connection breaks, which may be one that
+    /// was kept and that the other side was just closing (RFC 9112 section 9.3.1).
+    pub async fn ask(&self, question: Request<Full<Bytes>>) -> Result<Answer, Silence> {
+        self.in_time(question, true).await
+    }
+
+    async fn in_time(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        may_repeat: bool,
+    ) -> Result<Answer, Silence> {
         const AGENT: &str = concat!("chat-server/", env!("CARGO_PKG_VERSION"));
         let agent = header::HeaderValue::from_static(AGENT);
         request.headers_mut().insert(header::USER_AGENT, agent);
-        let answer = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        let answer = self.answer(request, may_repeat);
+        let answer = tokio::time::timeout(self.timeout, answer).await;
         answer.unwrap_or(Err(Silence::Late))
     }
 
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
-        let response = self.client.request(request).await;
+    async fn answer(
+        &self,
+        request: Request<Full<Bytes>>,
+        may_repeat: bool,
+    ) -> Result<Answer, Silence> {
+        let sent = request.body().size_hint().exact().unwrap_or_default();
+        let echo = usize::try_from(sent).map_or(usize::MAX, |sent| sent.saturating_mul(ECHO));
+        let most = ANSWER_MAX_BYTES.saturating_add(echo);
+        let spare = may_repeat.then(|| request.clone());
+        let mut response = self.client.request(request).await;
+        if let (Err(error), Some(spare)) = (&response, spare)
+            && !error.is_connect()
+        {
+            response = self.client.request(spare).await;
+        }
         let response = response.map_err(|error| Silence::Broken(cause(&error)))?;
         let status = response.status().as_u16();
         let header = |name| {
@@ -104,17 +136,17 @@ impl Outbound {
         };
         let content_type = header(header::CONTENT_TYPE);
         let retry_after = header(header::RETRY_AFTER);
-        let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES)
-            .collect()
-            .await;
+        let headers = response.headers().clone();
+        let body = Limited::new(response.into_body(), most).collect().await;
         let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Silence::Long,
+            true => Silence::Long(most),
             false => Silence::Broken(cause(&*error)),
         })?;
         Ok(Answer {
             status,
             content_type,
             retry_after,
+            headers,
             body: body.to_bytes(),
         })
     }

@@ -563,6 +563,8 @@ class Chat {
     if (code === 4401) return this.#unauthorized({ code: 'unauthorized', message: reason || 'the token expired' });
     const refusal = opened ? null : await this.#askWhy();
     if (turn !== this.#turn) return;
+    // Somebody whom the backend does not let in gains nothing by another token.
+    if (refusal?.code === 'forbidden') return this.#refuse(refusal);
     if (refusal) return this.#unauthorized(refusal);
     this.#retryLater(reason);
   }
@@ -574,8 +576,10 @@ class Chat {
       const headers = { authorization: `Bearer ${this.#token}` };
       const signal = AbortSignal.timeout?.(CONNECT_TIMEOUT_MS);
       const answer = await (this.#options.fetch ?? fetch)(url, { headers, signal });
-      if (answer.status !== 401) return null;
+      if (answer.status !== 401 && answer.status !== 403) return null;
       const { error } = await answer.json().catch(() => ({}));
+      // A proxy has a 403 of its own, which may pass.
+      if (answer.status === 403 && error?.code !== 'forbidden') return null;
       return { code: error?.code ?? 'unauthorized', message: error?.message ?? 'the server refused the token' };
     } catch {
       return null; // no server there: that is worth another try

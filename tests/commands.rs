@@ -1,6 +1,8 @@
 //! What the executable can do besides serving.
 
 mod common;
+#[path = "commands/doctor/mod.rs"]
+mod doctor;
 #[path = "commands/sync.rs"]
 mod sync;
 
@@ -326,7 +328,7 @@ async fn a_token_of_a_public_key_is_explained_and_none_is_made() {
             &["--jwt-public-key", &format!("{keys}rsa.pem")],
             "private key",
         ),
-        (&["--jwt-issuer", "id"], "JWT_SECRET or --jwt-public-key"),
+        (&["--jwt-issuer", "id"], "--jwt-public-key or --jwks-url"),
     ] {
         let started = run(args);
         assert_eq!(started.status.code(), Some(2), "{args:?}");

@@ -22,6 +22,24 @@ pub struct Demands {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expiry(pub i64);
 
+impl Expiry {
+    /// Later than any connection lasts, in seconds.
+    const FAR_SECONDS: i64 = 365 * 86_400;
+
+    /// Of a token at `now` of which nobody can read when it ends.
+    pub fn untold(now: i64) -> Self {
+        Self(now.saturating_add(Self::FAR_SECONDS))
+    }
+
+    /// How long that is from `now`, in words for a person.
+    pub fn left(self, now: i64) -> String {
+        if self == Self::untold(now) {
+            return "until the backend says otherwise".to_owned();
+        }
+        format!("for another {}", span(self.0.saturating_sub(now)))
+    }
+}
+
 const USER_CLAIMS: [&str; 3] = ["user_id", "sub", "id"];
 const NAME_CLAIMS: [&str; 3] = ["username", "preferred_username", "name"];
 const DEFAULT_ROLE: &str = "user";

@@ -7,7 +7,7 @@ use super::{
     claims::span,
     parts::{decoded, header},
 };
-use crate::protocol::is_unsafe_in_names;
+use crate::protocol::printable;
 
 /// The report on `token`, of which a handshake at `now` (Unix seconds) would think `verdict`.
 ///
@@ -31,11 +31,11 @@ pub fn explain(token: &str, now: i64, verdict: &Result<Identity, Denial>) -> Str
     match verdict {
         Ok(identity) => {
             tell(format!(
-                "ok       user {} \"{}\", role {}, for another {}",
+                "ok       user {} \"{}\", role {}, {}",
                 identity.user,
                 identity.username,
                 identity.role,
-                span(identity.expiry.0.saturating_sub(now)),
+                identity.expiry.left(now),
             ));
         }
         Err(Denial::Refused(refusal) | Denial::Forbidden(refusal)) => {
@@ -48,19 +48,6 @@ pub fn explain(token: &str, now: i64, verdict: &Result<Identity, Denial>) -> Str
         }
     }
     text
-}
-
-/// The line with everything escaped that a terminal would obey or that would reorder it: a token says what its maker likes.
-fn printable(line: &str) -> String {
-    let mut shown = String::with_capacity(line.len());
-    for c in line.chars() {
-        if is_unsafe_in_names(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
 
 fn moment(claim: &str, value: &Value, now: i64) -> String {

@@ -47,8 +47,17 @@ pub(crate) fn header_for(token: &str, ours: &str) -> Result<Map<String, Value>, 
 /// When the token ends, if it is a JWT that says so. Good for asking again sooner, never for letting in.
 pub(crate) fn readable_exp(token: &str) -> Option<i64> {
     header(token)?;
-    decoded(token.split('.').nth(1)?)?.get("exp")?.as_i64()
+    let claims = decoded(token.split('.').nth(1)?)?;
+    let exp = claims.get("exp")?;
+    // With a fraction too (RFC 7519 section 2).
+    let rounded = || exp.as_f64().map(|seconds| seconds.floor() as i64);
+    let exp = exp.as_i64().or_else(rounded);
+    // Milliseconds, most likely: nobody means a token that outlives the calendar.
+    exp.filter(|exp| *exp <= YEAR_9999)
 }
+
+/// The last second of that year, as Unix time.
+const YEAR_9999: i64 = 253_402_300_799;
 
 /// The header of `token`. `None` unless the token has exactly three parts.
 pub(super) fn header(token: &str) -> Option<Map<String, Value>> {

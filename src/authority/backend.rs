@@ -15,32 +15,25 @@ use hyper::{
     Request, Uri,
     header::{ACCEPT, AUTHORIZATION},
 };
-use serde_json::{Map, Value};
 use tokio::{
-    sync::{Mutex as Turn, Semaphore},
+    sync::{Mutex as Turn, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 
+use super::answer::{identity, refusal};
 use crate::{
-    auth::{
-        Denial, Expiry, Identity, Refusal, TOKEN_MAX_BYTES, readable_exp, refuse, role_of, span,
-    },
+    auth::{Denial, Identity, Refusal, TOKEN_MAX_BYTES, readable_exp, refuse, span},
     outbound::{Answer, Outbound},
-    protocol::{UserId, Username, is_unsafe_in_names},
 };
 
 /// A no is not asked about again for this long: a client that tries again and again is one question in five seconds.
 const NO: Duration = Duration::from_secs(5);
-/// When a token ends of which nobody can read it: later than any connection lasts, in seconds from now.
-const FAR_SECONDS: i64 = 365 * 86_400;
 /// Tokens that are remembered, at about 300 bytes each. Beyond, a token is asked about whenever it comes.
 const REMEMBERED: usize = 20_000;
 /// Between two clearings of what is remembered in vain.
 const CLEARED_EVERY: Duration = Duration::from_secs(1);
 /// Questions that the backend is asked at once. Anybody can invent tokens, and each is a question.
 const ASKED_AT_ONCE: usize = 64;
-/// Most of the backend's own words that are passed on, in characters.
-const WORDS_MAX_CHARS: usize = 200;
 
 type Digest = [u8; 32];
 type Verdict = Result<Identity, Denial>;
@@ -63,7 +56,7 @@ struct Inner {
     outbound: Outbound,
     me: Uri,
     patience: Patience,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     known: Mutex<Remembered>,
 }
 
@@ -94,7 +87,7 @@ impl Backend {
             outbound,
             me,
             patience,
-            places: Semaphore::new(ASKED_AT_ONCE),
+            places: Arc::new(Semaphore::new(ASKED_AT_ONCE)),
             known: Mutex::new(Remembered {
                 tokens: HashMap::new(),
                 cleared: Instant::now(),
@@ -106,24 +99,52 @@ impl Backend {
     pub async fn identity(&self, token: &str, now: i64) -> Verdict {
         let exp = readable_exp(token);
         acceptable(token, exp, now)?;
-        let (inner, token) = (self.0.clone(), token.to_owned());
-        // In a task of its own: whoever leaves while it is asked does not make the next one ask again.
-        let asked = tokio::spawn(async move { inner.identity(&token, exp, now).await });
-        asked.await.unwrap_or_else(|_| Err(unavailable("stopping")))
-    }
-}
-
-impl Inner {
-    async fn identity(&self, token: &str, exp: Option<i64>, now: i64) -> Verdict {
         let came = Instant::now();
-        let entry = self.entry(token);
-        let mut known = entry.lock().await;
+        let mut known = self.0.entry(token).lock_owned().await;
         if let Some(known) = &*known
             && (came < known.at || Instant::now() < known.until)
         {
             return known.verdict.clone();
         }
-        let verdict = self.ask(token, exp, now).await;
+        let inner = self.0.clone();
+        // About a token whose bearer leaves before there is a place, nobody is asked.
+        let place = match inner.place().await {
+            Ok(place) => place,
+            Err(denial) => return inner.remember(&mut known, Err(denial), exp, now),
+        };
+        let token = token.to_owned();
+        // In a task of its own: whoever leaves while it is asked does not make the next one ask again.
+        let asked = tokio::spawn(async move {
+            let verdict = inner.ask(&token, exp, now).await;
+            drop(place);
+            inner.remember(&mut known, verdict, exp, now)
+        });
+        asked
+            .await
+            .unwrap_or_else(|_| Err(unavailable("was not asked to the end")))
+    }
+}
+
+impl Inner {
+    /// Among those who ask.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Denial> {
+        let place = self.places.clone().acquire_owned();
+        match timeout(self.patience.answer, place).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => {
+                tracing::warn!(backend = %self.me, questions = ASKED_AT_ONCE, "a token could not be checked: too many others wait for the backend");
+                Err(unavailable("is asked too much at once"))
+            }
+        }
+    }
+
+    fn remember(
+        &self,
+        known: &mut Option<Known>,
+        verdict: Verdict,
+        exp: Option<i64>,
+        now: i64,
+    ) -> Verdict {
         let at = Instant::now();
         let kept = match &verdict {
             Ok(_) => exp.map_or(self.patience.yes, |exp| {
@@ -150,7 +171,11 @@ impl Inner {
             return entry.clone();
         }
         if known.tokens.len() >= REMEMBERED && known.cleared.elapsed() >= CLEARED_EVERY {
-            known.tokens.retain(|_, entry| is_of_use(entry));
+            known.tokens.retain(|_, entry| is_of_use(entry, true));
+            if known.tokens.len() > REMEMBERED / 2 {
+                // Whoever invents tokens does not keep those out that are good.
+                known.tokens.retain(|_, entry| is_of_use(entry, false));
+            }
             known.cleared = Instant::now();
         }
         let entry = Entry::default();
@@ -168,26 +193,22 @@ impl Inner {
         let Ok(request) = request else {
             return Ok(refuse("the token cannot be sent to the backend", COPY)?);
         };
-        let place = timeout(self.patience.answer, self.places.acquire()).await;
-        let Ok(Ok(_place)) = place else {
-            tracing::warn!(backend = %self.me, questions = ASKED_AT_ONCE, "a token could not be checked: too many others wait for the backend");
-            return Err(unavailable("is asked too much at once"));
-        };
-        let answer = self.outbound.send(request).await.map_err(|silence| {
+        let answer = self.outbound.ask(request).await.map_err(|silence| {
             tracing::warn!(backend = %self.me, reason = %silence, "a token could not be checked");
             unavailable("does not answer")
         })?;
-        self.judge(&answer, exp, now)
+        self.judge(&answer, token, exp, now)
     }
 
-    fn judge(&self, answer: &Answer, exp: Option<i64>, now: i64) -> Verdict {
+    fn judge(&self, answer: &Answer, token: &str, exp: Option<i64>, now: i64) -> Verdict {
+        let refusal = |otherwise| refusal(answer, token, otherwise);
         match answer.status {
             200 => identity(answer, exp, now).ok_or_else(|| {
                 tracing::warn!(backend = %self.me, "a token could not be checked: the answer is no JSON object of a user with id and username");
                 unavailable("does not say whose token this is")
             }),
-            401 => Err(Denial::Refused(refusal(answer, "the backend does not know this token"))),
-            403 => Err(Denial::Forbidden(refusal(answer, "the backend does not let this user in"))),
+            401 => Err(Denial::Refused(refusal("the backend does not know this token"))),
+            403 => Err(Denial::Forbidden(refusal("the backend does not let this user in"))),
             status => {
                 tracing::warn!(backend = %self.me, status, "a token could not be checked");
                 Err(unavailable(&format!("answered {status}")))
@@ -204,14 +225,13 @@ fn unavailable(what: &str) -> Denial {
     ))
 }
 
-/// What somebody waits for, or still says something.
-fn is_of_use(entry: &Entry) -> bool {
+/// What somebody waits for, or still says something: a yes, or a no if those are `kept`.
+fn is_of_use(entry: &Entry, kept: bool) -> bool {
+    let says = |known: &Known| Instant::now() < known.until && (kept || known.verdict.is_ok());
     Arc::strong_count(entry) > 1
-        || entry.try_lock().is_ok_and(|known| {
-            known
-                .as_ref()
-                .is_some_and(|known| Instant::now() < known.until)
-        })
+        || entry
+            .try_lock()
+            .is_ok_and(|known| known.as_ref().is_some_and(says))
 }
 
 fn until(exp: i64, now: i64) -> Duration {
@@ -235,57 +255,46 @@ fn acceptable(token: &str, exp: Option<i64>, now: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The user in the answer, bare or within `data` or `user`, or both.
-fn identity(answer: &Answer, exp: Option<i64>, now: i64) -> Option<Identity> {
-    let body: Value = serde_json::from_slice(&answer.body).ok()?;
-    let mut user = body.as_object()?;
-    for wrap in ["data", "user"] {
-        if let Some(Value::Object(inner)) = user.get(wrap) {
-            user = inner;
-        }
-    }
-    let id = match user.get("id")? {
-        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse().ok()?
-        }
-        value => value.as_i64()?,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::Expiry,
+        protocol::{UserId, Username},
     };
-    let id = UserId::new(id)?;
-    let username = user.get("username")?.as_str()?;
-    Some(Identity {
-        user: id,
-        username: Username::cleaned(username, id),
-        role: role_of(user),
-        expiry: Expiry(exp.unwrap_or_else(|| now.saturating_add(FAR_SECONDS))),
-    })
-}
 
-/// The backend's own words, if it has some that are fit to be shown.
-fn refusal(answer: &Answer, otherwise: &str) -> Refusal {
-    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let words = body.as_ref().and_then(Value::as_object).and_then(words);
-    let shown: String = words
-        .unwrap_or_default()
-        .chars()
-        .filter(|&c| !is_unsafe_in_names(c))
-        .take(WORDS_MAX_CHARS)
-        .collect();
-    let shown = shown.trim();
-    Refusal {
-        reason: match shown {
-            "" => otherwise.to_owned(),
-            words => format!("the backend says: {words}"),
-        },
-        fix: "get a new token from the backend: log in there again".into(),
+    #[tokio::test(start_paused = true)]
+    async fn invented_tokens_keep_no_good_one_from_being_remembered() {
+        let url = Uri::from_static("http://localhost:8080");
+        let yes = Duration::from_secs(60);
+        let answer = Duration::from_secs(2);
+        let outbound = Outbound::new(&url, answer).unwrap();
+        let Backend(backend) = Backend::new(outbound, url, Patience { answer, yes });
+        let says = |token: &str, verdict| {
+            let entry = backend.entry(token);
+            backend.remember(&mut entry.try_lock().unwrap(), verdict, None, 0)
+        };
+        let user = UserId::new(7).unwrap();
+        let ann = Identity {
+            user,
+            username: Username::cleaned("ann", user),
+            role: "user".into(),
+            expiry: Expiry(0),
+        };
+        says("ann's", Ok(ann.clone())).unwrap();
+        for n in 1..REMEMBERED {
+            says(&n.to_string(), refuse("no", "").map_err(Into::into)).unwrap_err();
+        }
+        tokio::time::advance(CLEARED_EVERY).await;
+        says("bob's", Ok(ann)).unwrap();
+        for token in ["ann's", "bob's"] {
+            let entry = backend.entry(token);
+            let known = entry.try_lock().unwrap();
+            assert!(
+                known.as_ref().is_some_and(|known| known.verdict.is_ok()),
+                "{token}"
+            );
+        }
+        assert_eq!(backend.known.lock().unwrap().tokens.len(), 2);
     }
-}
-
-/// Where backends say why: `error`, `message` or `detail`, as text or as an object with `message`.
-fn words(body: &Map<String, Value>) -> Option<&str> {
-    let said = |field| match body.get(field)? {
-        Value::String(text) => Some(text.as_str()),
-        Value::Object(inner) => inner.get("message")?.as_str(),
-        _ => None,
-    };
-    ["error", "message", "detail"].into_iter().find_map(said)
 }

@@ -11,7 +11,10 @@ use std::{
 use http_body_util::Full;
 use hyper::{Request, Uri, header::ACCEPT};
 use serde_json::{Map, Value};
-use tokio::{sync::Mutex as Turn, time::Instant};
+use tokio::{
+    sync::{Mutex as Turn, OwnedMutexGuard},
+    time::Instant,
+};
 
 use crate::{
     auth::{Demands, Denial, Identity, Key, PublicAlgorithm, Refusal, Tokens, header_for, refuse},
@@ -26,6 +29,8 @@ const TRIED_EVERY: Duration = Duration::from_secs(1);
 const BELIEVED: Duration = Duration::from_secs(15 * 60);
 /// Keys that are kept of one set; backends publish two or three.
 const KEYS_MAX: usize = 64;
+/// Longest name of a key that is repeated to whoever invented it.
+const NAME_MAX_BYTES: usize = 64;
 const NAME: &str = "--jwks-url";
 
 /// Verifies tokens with the keys at a URL.
@@ -37,7 +42,7 @@ pub struct PublishedKeys {
     demands: Demands,
     keys: Mutex<Arc<KeySet>>,
     /// Held while the keys are fetched.
-    fetching: Turn<Fetches>,
+    fetching: Arc<Turn<Fetches>>,
 }
 
 /// When the last one ended.
@@ -65,12 +70,17 @@ impl PublishedKeys {
             algorithm,
             demands,
             keys: Mutex::default(),
-            fetching: Turn::default(),
+            fetching: Arc::default(),
         }
     }
 
     /// Whose `token` is at `now` (Unix seconds), with `leeway` seconds of clock skew.
-    pub async fn identity(&self, token: &str, now: i64, leeway: i64) -> Result<Identity, Denial> {
+    pub async fn identity(
+        self: &Arc<Self>,
+        token: &str,
+        now: i64,
+        leeway: i64,
+    ) -> Result<Identity, Denial> {
         let wanted = wanted(token, self.algorithm)?;
         let mut keys = self.keys();
         if keys.find(wanted.as_deref()).is_none() || keys.is_old() {
@@ -86,6 +96,9 @@ impl PublishedKeys {
             Some(tokens) => Ok(tokens.verify(token, now, leeway)?),
             None => Ok(refuse(
                 match &wanted {
+                    Some(name) if name.len() > NAME_MAX_BYTES => {
+                        format!("token is signed with a key that {NAME} does not have")
+                    }
                     Some(name) => {
                         format!("token is signed with the key {name:?}, which {NAME} does not have")
                     }
@@ -104,19 +117,25 @@ impl PublishedKeys {
     }
 
     /// Fetches the keys, unless that was done a short while ago. One at a time: whoever waited finds what came.
-    async fn fetch(&self, wanted: Option<&str>) {
-        let mut fetches = self.fetching.lock().await;
+    async fn fetch(self: &Arc<Self>, wanted: Option<&str>) {
+        let fetches = self.fetching.clone().lock_owned().await;
         let keys = self.keys();
         if keys.find(wanted).is_some() && !keys.is_old() {
             return;
         }
         let (last, pause) = match keys.tokens.is_empty() {
-            true => (&mut fetches.first, TRIED_EVERY),
-            false => (&mut fetches.again, FETCHED_EVERY),
+            true => (fetches.first, TRIED_EVERY),
+            false => (fetches.again, FETCHED_EVERY),
         };
         if last.is_some_and(|at| at.elapsed() < pause) {
             return;
         }
+        // In a task of its own: whoever leaves while they are fetched does not make the next one fetch them again.
+        let all = self.clone();
+        let _ = tokio::spawn(async move { all.replace(&keys, fetches).await }).await;
+    }
+
+    async fn replace(&self, keys: &KeySet, mut fetches: OwnedMutexGuard<Fetches>) {
         match self.ask().await {
             Ok(tokens) => {
                 tracing::info!(url = %self.url, keys = tokens.len(), "the keys of the backend's tokens were fetched");
@@ -128,6 +147,10 @@ impl PublishedKeys {
                 tracing::warn!(url = %self.url, %reason, kept = keys.tokens.len(), "the keys of the backend's tokens could not be fetched");
             }
         }
+        let last = match keys.tokens.is_empty() {
+            true => &mut fetches.first,
+            false => &mut fetches.again,
+        };
         *last = Some(Instant::now());
     }
 
@@ -138,7 +161,7 @@ impl PublishedKeys {
             .map_err(|error| error.to_string())?;
         let answer = self
             .outbound
-            .send(request)
+            .ask(request)
             .await
             .map_err(|silence| silence.to_string())?;
         if answer.status != 200 {

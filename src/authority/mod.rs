@@ -2,6 +2,7 @@
 //!
 //! Which of the three is decided by configuration, never by a token. Nothing but a clear yes is a way in.
 
+mod answer;
 mod backend;
 mod jwks;
 

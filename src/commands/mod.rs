@@ -1,5 +1,6 @@
 //! What the executable can do. Only here, in `main` and in `telemetry` is anything printed.
 
+mod doctor;
 mod new_epoch;
 #[cfg(feature = "seeded_bugs")]
 mod seeded;
@@ -39,6 +40,8 @@ Environment only:
 enum Command {
     /// Print a token, or explain one
     Token(token::TokenArgs),
+    /// Look for what is wrong with these settings, this machine and the servers around, and say how to mend it
+    Doctor(Box<doctor::DoctorArgs>),
     /// Rename the log of a file that was copied back by hand, so that no client takes it for what it knew
     NewEpoch(StorageArgs),
     /// See how the copies for other servers stand, and decide about messages that one refused
@@ -63,6 +66,7 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
     seeded::arm(&cli.seeded);
     match cli.command {
         Some(Command::Token(args)) => token::run(&args, surroundings).await,
+        Some(Command::Doctor(args)) => doctor::run(*args, surroundings).await,
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
         Some(Command::Sync(command)) => sync::run(&command),
         None => serve::run(cli.serve, surroundings).await,

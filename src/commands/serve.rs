@@ -178,27 +178,19 @@ fn copies(server: &Server, config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     for state in server.copies.states() {
         let label = if lines.is_empty() { "Copy" } else { "" };
-        let (url, follower) = (state.url(), state.follower());
-        lines.push(format!(
-            "  {label:<6} every message goes to the {follower} at {url}"
-        ));
-        if follower == Follower::Webhook.as_str() {
-            let has_dms = config
-                .copies
-                .webhook
-                .as_ref()
-                .is_some_and(|webhook| webhook.dms);
-            let dms = match has_dms {
-                true => "direct messages too",
-                false => "direct messages do not (--webhook-dms)",
-            };
-            lines.push(format!("         {dms}"));
-            if let Some(path) = &server.copies.webhook_secret {
-                lines.push(format!(
-                    "         signed with the secret in {}",
-                    display(path)
-                ));
+        let webhook = config.copies.webhook.as_ref();
+        let webhook = webhook.filter(|_| state.follower() == Follower::Webhook.as_str());
+        let (what, note) = match webhook {
+            Some(webhook) if !webhook.dms => {
+                ("messages in rooms go", " (direct ones with --webhook-dms)")
             }
+            _ => ("every message goes", ""),
+        };
+        let (to, url) = (state.follower(), state.url());
+        lines.push(format!("  {label:<6} {what} to the {to} at {url}{note}"));
+        if let (Some(_), Some(path)) = (webhook, &server.copies.webhook_secret) {
+            let path = display(path);
+            lines.push(format!("         signed with the secret in {path}"));
         }
     }
     lines

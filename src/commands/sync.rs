@@ -12,7 +12,7 @@ use super::print;
 use crate::{
     auth::span,
     config::{StartupError, StorageArgs},
-    protocol::{MAX_ID, MessageId, Timestamp, is_unsafe_in_names},
+    protocol::{MAX_ID, MessageId, Timestamp, printable},
     store::{
         Follower, Parked,
         sqlite::{Beside, Followed, Overview, Wish},
@@ -299,17 +299,4 @@ fn aligned<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
 fn moment(time: Timestamp) -> String {
     let seconds = jiff::Timestamp::from_second(time.unix_ms().div_euclid(1000));
     seconds.map_or_else(|_| time.unix_ms().to_string(), |time| time.to_string())
-}
-
-/// With everything escaped that a terminal would obey or that would reorder the line.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unsafe_in_names(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }

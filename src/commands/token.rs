@@ -80,7 +80,7 @@ pub(super) async fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<
 }
 
 /// What stands on standard input, up to somewhat more than a token may have.
-fn standard_input() -> Result<String, StartupError> {
+pub(super) fn standard_input() -> Result<String, StartupError> {
     let mut bytes = Vec::new();
     let most = 2 * TOKEN_MAX_BYTES as u64;
     let read = io::stdin().lock().take(most).read_to_end(&mut bytes);

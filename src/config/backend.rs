@@ -133,7 +133,7 @@ fn bearer(token: &str) -> Result<HeaderValue, StartupError> {
 }
 
 /// What the value of `flag` says, as it is, if that is an http or https URL. Credentials have no place in it: it is logged.
-pub(super) fn http_url(flag: &str, url: &str) -> Result<Uri, StartupError> {
+pub(crate) fn http_url(flag: &str, url: &str) -> Result<Uri, StartupError> {
     let parsed = url.parse::<Uri>().ok();
     let Some(parsed) = parsed.filter(|url| {
         matches!(url.scheme_str(), Some("http" | "https"))
@@ -144,9 +144,17 @@ pub(super) fn http_url(flag: &str, url: &str) -> Result<Uri, StartupError> {
         ));
     };
     let authority = parsed.authority().map(|authority| authority.as_str());
-    if authority.is_some_and(|authority| authority.contains('@')) {
+    let authority = authority.unwrap_or_default();
+    if authority.contains('@') {
         return usage(format!(
             "{flag} holds a user name or a password, and it is logged: leave them out"
+        ));
+    }
+    // What is no port would be read as none, and whoever listens at the scheme's own would get what is sent.
+    let is_plain = parsed.host() == Some(authority);
+    if !is_plain && parsed.port_u16().is_none_or(|port| port == 0) {
+        return usage(format!(
+            "{flag} has no port from 1 to 65535 behind its host's colon: correct it"
         ));
     }
     Ok(parsed)
@@ -155,6 +163,7 @@ pub(super) fn http_url(flag: &str, url: &str) -> Result<Uri, StartupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::StorageArgs;
 
     fn args(flags: &[&str]) -> CopyArgs {
         #[derive(clap::Parser)]
@@ -218,6 +227,49 @@ mod tests {
             .webhook
             .unwrap();
         assert!(!made.dms && made.key.is_none());
+    }
+
+    #[test]
+    fn a_backends_url_leads_to_one_place_or_is_told_by_its_flag() {
+        #[derive(clap::Parser)]
+        struct Program {
+            #[command(flatten)]
+            args: StorageArgs,
+        }
+        let backend = |url| {
+            let flags = ["chat-server", "--backend-url", url];
+            <Program as clap::Parser>::parse_from(flags).args.backend()
+        };
+        for (url, is) in [
+            ("http://localhost:8080/", "http://localhost:8080/"),
+            (
+                "HTTPS://backend.example/app//",
+                "https://backend.example/app",
+            ),
+            ("http://[::1]", "http://[::1]/"),
+            ("http://[::1]:8080", "http://[::1]:8080/"),
+        ] {
+            assert_eq!(backend(url).unwrap().unwrap(), is);
+        }
+        for url in [
+            "",
+            " ",
+            "localhost:8080",
+            "http://",
+            "http://:8080",
+            "http://localhost:",
+            "http://localhost:0",
+            "http://localhost:80800",
+            "http://[::1]:80800",
+            "http://user:SECRET@localhost:8080",
+            "http://localhost:8080/?key=SECRET",
+            "http://local host:8080",
+            "http://localhost:8080\nSECRET",
+        ] {
+            let fault = backend(url).unwrap_err().to_string();
+            let is_told = fault.starts_with("--backend-url (BACKEND_URL) ");
+            assert!(is_told && !fault.contains("SECRET"), "{url}: {fault}");
+        }
     }
 
     #[test]

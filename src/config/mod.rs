@@ -29,6 +29,7 @@ use crate::{
     outbound,
     store::sqlite::Mode,
 };
+pub(crate) use backend::http_url;
 use error::usage;
 pub use storage::{NamedSecret, StorageArgs};
 
@@ -147,17 +148,7 @@ impl Config {
         environment: Option<Vec<u8>>,
         webhook_secret: Option<Vec<u8>>,
     ) -> Result<Self, StartupError> {
-        let bind = args
-            .bind
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut found| found.next());
-        let Some(bind) = bind else {
-            let shown = &args.bind;
-            return usage(format!(
-                "--bind (WS_BIND_ADDR) {shown:?} is no address with a port: use one such as 127.0.0.1:9001"
-            ));
-        };
+        let bind = address(&args.bind)?;
         let stored = Self::of_storage(&args.storage, environment)?;
         let secret_bytes = stored
             .secret
@@ -229,8 +220,19 @@ impl Config {
     }
 }
 
+/// What `--bind` means; a name in it is looked up.
+pub(crate) fn address(bind: &str) -> Result<SocketAddr, StartupError> {
+    let found = bind.to_socket_addrs().ok();
+    match found.and_then(|mut found| found.next()) {
+        Some(address) => Ok(address),
+        None => usage(format!(
+            "--bind (WS_BIND_ADDR) {bind:?} is no address with a port: use one such as 127.0.0.1:9001"
+        )),
+    }
+}
+
 /// As a browser writes it: lower case, without a path.
-fn normal_origin(origin: &str) -> Result<String, StartupError> {
+pub(crate) fn normal_origin(origin: &str) -> Result<String, StartupError> {
     let normal = origin.trim_end_matches('/').to_ascii_lowercase();
     let has_scheme = normal
         .split_once("://")
@@ -243,7 +245,8 @@ fn normal_origin(origin: &str) -> Result<String, StartupError> {
     ))
 }
 
-fn public_url(url: &str) -> Result<Uri, StartupError> {
+/// What `--public-url` says.
+pub(crate) fn public_url(url: &str) -> Result<Uri, StartupError> {
     let parsed = url
         .parse::<Uri>()
         .ok()
@@ -257,7 +260,7 @@ fn public_url(url: &str) -> Result<Uri, StartupError> {
 }
 
 /// As origins write it: without the brackets of an IPv6 address.
-fn host_of(url: &Uri) -> Option<String> {
+pub(crate) fn host_of(url: &Uri) -> Option<String> {
     let host = url.host()?;
     Some(host.trim_matches(['[', ']']).to_ascii_lowercase())
 }

@@ -156,11 +156,23 @@ impl StorageArgs {
 
     /// What `--backend-url` says, if it is given.
     pub fn backend(&self) -> Result<Option<Uri>, StartupError> {
-        let url = self.backend_url.as_deref().filter(|url| !url.is_empty());
+        const FLAG: &str = "--backend-url (BACKEND_URL)";
+        let Some(url) = &self.backend_url else {
+            return Ok(None);
+        };
+        if url.is_empty() {
+            return usage(format!(
+                "{FLAG} is empty, which does not say who knows the users: set it to your backend's URL, or unset it"
+            ));
+        }
         // Paths are put behind it, each with a slash of its own.
-        let url = url.map(|url| url.trim_end_matches('/'));
-        url.map(|url| http_url("--backend-url (BACKEND_URL)", url))
-            .transpose()
+        let url = http_url(FLAG, url.trim_end_matches('/'))?;
+        if url.query().is_some() {
+            return usage(format!(
+                "{FLAG} has a query, and paths are put behind it: leave out the question mark and what follows"
+            ));
+        }
+        Ok(Some(url))
     }
 
     /// What the flags demand of tokens.

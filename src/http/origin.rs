@@ -37,9 +37,13 @@ impl OriginRule {
             return Ok(());
         }
         let shown: String = origin.chars().take(100).collect();
-        let message = format!(
+        let mut message = format!(
             "the web page at origin {shown} may not connect: start the server with --allow-origin {shown}"
         );
+        // Perhaps its own page, behind a proxy; perhaps a stranger's name for this machine. The operator knows.
+        if host.is_some() && web_name(&origin) == host {
+            message += &format!(", or with --public-url {shown} if that is where others reach it");
+        }
         Err(Reject::new(ErrorCode::Forbidden, message))
     }
 
@@ -56,11 +60,7 @@ impl OriginRule {
         if self.allowed.iter().any(|allowed| allowed == origin) {
             return true;
         }
-        let Some(name) = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"))
-            .and_then(host_of)
-        else {
+        let Some(name) = web_name(origin) else {
             return false;
         };
         let address = name.parse::<IpAddr>().ok();
@@ -69,6 +69,13 @@ impl OriginRule {
             || self.public_host.as_ref() == Some(&name)
             || is_this_machine && host == Some(&name)
     }
+}
+
+/// The host of an origin that is a web page's.
+fn web_name(origin: &str) -> Option<String> {
+    let host = origin.strip_prefix("http://");
+    host.or_else(|| origin.strip_prefix("https://"))
+        .and_then(host_of)
 }
 
 /// What proxies add to a request (RFC 7239; RFC 9110 section 7.6.3; and the older customs).
@@ -187,6 +194,14 @@ mod tests {
         assert_eq!(reject.code, ErrorCode::Forbidden);
         assert!(
             reject.message.contains("--allow-origin https://evil.test"),
+            "{}",
+            reject.message
+        );
+        assert!(!reject.message.contains("--public-url"));
+        headers.insert(header::HOST, "evil.test".parse().unwrap());
+        let reject = OriginRule::default().judge(&headers).unwrap_err();
+        assert!(
+            reject.message.contains("--public-url https://evil.test"),
             "{}",
             reject.message
         );

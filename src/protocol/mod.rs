@@ -18,11 +18,11 @@ pub use error::{CloseCode, ErrorCode, Reject};
 pub use listing::{Conversation, Listing, NewRoom, Person, Query, RoomEntry};
 pub use reply::{Ack, History, Incomplete, LimitsInForce, Reply, Resumed, Sent, Welcome};
 pub use request::{Credentials, Incoming, Request, ResumeRequest, SendRequest};
-pub(crate) use value::is_unsafe_in_names;
 pub use value::{
     Content, Cursor, MAX_ID, Message, MessageId, NAME_MAX_CHARS, NONCE_MAX_CHARS, Nonce, Place,
     REF_MAX_CHARS, Ref, RoomName, Timestamp, UserId, Username, Window,
 };
+pub(crate) use value::{is_unsafe_in_names, printable};
 
 /// The limits that a frame is checked against, set once at start. Sizes in bytes, counts in messages.
 #[derive(Clone, Debug)]

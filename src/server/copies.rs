@@ -149,7 +149,7 @@ fn kept_key(path: &Path) -> io::Result<WebhookKey> {
 }
 
 /// Refuses a URL that leads back here, where each message would be said again for ever.
-pub(super) async fn never_ourselves(
+pub(crate) async fn never_ourselves(
     config: &Config,
     address: SocketAddr,
 ) -> Result<(), StartupError> {

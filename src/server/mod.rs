@@ -26,7 +26,9 @@ use crate::{
 };
 pub use authority::{backends_authority, backends_tokens, kept_tokens};
 pub use copies::Copying;
+pub(crate) use copies::never_ourselves;
 use door::Door;
+pub(crate) use wiring::origins;
 
 /// A server that accepts connections.
 #[derive(Debug)]
@@ -161,7 +163,8 @@ impl Server {
 /// The last commit and checkpoint: together with `--stop-seconds` under the ten seconds after which supervisors kill.
 const WRITER_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
+/// Listens there, or says why not and what to do.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
     TcpListener::bind(address).await.map_err(|source| {
         let fix = match source.kind() {
             std::io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port (--bind 127.0.0.1:0 takes a free one)",

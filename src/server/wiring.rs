@@ -92,11 +92,7 @@ pub(super) fn app(
         accounts,
         authority: judges.authority,
         clock: config.clock.clone(),
-        origins: OriginRule {
-            public_host: config.public_host.clone(),
-            allowed: config.allow_origin.clone(),
-            own_names: own_names(),
-        },
+        origins: origins(config.public_host.clone(), config.allow_origin.clone()),
         sessions,
         socket_limits: SocketLimits {
             frame_bytes: limits.frame_bytes as usize,
@@ -190,6 +186,15 @@ fn account_policy(config: &Config) -> AccountPolicy {
         signups: per_minute(config.limits.new_accounts_per_minute, NEW_ACCOUNTS_BURST),
         hashing_at_once: config.limits.hashing_at_once as usize,
         hashing_in_line: config.limits.hashing_in_line as usize,
+    }
+}
+
+/// Which web pages are let in, with this host of `--public-url` and these of `--allow-origin`.
+pub(crate) fn origins(public_host: Option<String>, allowed: Vec<String>) -> OriginRule {
+    OriginRule {
+        public_host,
+        allowed,
+        own_names: own_names(),
     }
 }
 

@@ -181,8 +181,12 @@ impl Session {
                     Err(End::Close(CloseCode::GoingAway))
                 }
             };
-            // Also after anything else: a flood of requests, or a long way to catch up, must not stop the clock.
+            // Also after anything else: a flood of requests, or a long way to catch up, must not stop the clock, nor keep
+            // a connection whose token is refused.
             let step = step.and_then(|()| match self.timers.is_due() {
+                _ if Watch::is_over(self.watch.as_ref()) => {
+                    Err(End::Close(CloseCode::TokenExpired))
+                }
                 true => self.tick(listens),
                 false => Ok(()),
             });

@@ -1,7 +1,5 @@
 //! A token of which only the backend can tell when it ends is asked about again and again.
 
-use std::time::Duration;
-
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::Shared;
@@ -20,8 +18,17 @@ impl Watch {
         let (authority, clock) = (shared.authority.clone(), shared.clock.clone());
         let (token, every) = (token.to_owned(), shared.timing.ask_again);
         Some(Self(tokio::spawn(async move {
-            while is_still(&authority, &clock, &token, user, every).await {}
+            // Connections that began together, after a restart, do not ask together ever after.
+            sleep(every.mul_f64(rand::random_range(0.5..=1.0))).await;
+            while is_still(&authority, &clock, &token, user).await {
+                sleep(every).await;
+            }
         })))
+    }
+
+    /// Whether the token is refused by now.
+    pub(super) fn is_over(watch: Option<&Self>) -> bool {
+        watch.is_some_and(|Self(task)| task.is_finished())
     }
 
     /// Resolves when the token is refused. Safe to drop half-way.
@@ -40,14 +47,7 @@ impl Drop for Watch {
     }
 }
 
-async fn is_still(
-    authority: &Authority,
-    clock: &Clock,
-    token: &str,
-    user: UserId,
-    every: Duration,
-) -> bool {
-    sleep(every).await;
+async fn is_still(authority: &Authority, clock: &Clock, token: &str, user: UserId) -> bool {
     match authority.identity(token, clock.seconds(), 0).await {
         Ok(identity) => identity.user == user,
         // Who was let in stays as long as nobody says otherwise.

@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
+    http::uri::PathAndQuery,
 };
 use serde::Serialize;
 
@@ -79,6 +80,22 @@ impl Destination {
             "{scheme}://{}",
             authority.map_or("", |authority| authority.as_str())
         )
+    }
+
+    /// What is in a request with the message and is not for those who read why it was not taken.
+    pub(super) fn untold<'a>(&'a self, message: &'a Message) -> Vec<&'a str> {
+        let path = self.url.path_and_query().map(PathAndQuery::as_str);
+        let secret = match &self.kind {
+            Kind::Backend(bearer) => bearer
+                .as_ref()
+                .and_then(|bearer| bearer.to_str().ok())
+                .and_then(|bearer| bearer.strip_prefix("Bearer ")),
+            Kind::Webhook(..) => path.filter(|&path| path != "/"),
+        };
+        secret
+            .into_iter()
+            .chain([message.content.as_str()])
+            .collect()
     }
 
     /// Whether the message does not concern it.
@@ -187,6 +204,8 @@ mod tests {
         );
         assert_eq!(body, event);
         assert_eq!(request.uri(), &url);
+        let hello = message(Place::Room(RoomName::general()));
+        assert_eq!(destination.untold(&hello), ["/in/SECRET/?a=b", "hello"]);
         assert_eq!(request.headers()["webhook-id"], "00ff-7");
         assert_eq!(request.headers()["webhook-timestamp"], "1768478500");
         assert_eq!(

@@ -204,7 +204,7 @@ impl Copier {
             }
             Err(Hindrance::Here(error)) => {
                 self.pace.failed(Duration::ZERO);
-                self.place.stuck(&error);
+                self.place.stuck(&error, self.setup.clock.now());
                 false
             }
         }
@@ -214,6 +214,7 @@ impl Copier {
         self.place.save().await?;
         let Some(message) = self.next().await? else {
             self.pace.reset();
+            self.place.idle();
             return Ok(false);
         };
         let refusal = match self.send(&message).await {
@@ -307,7 +308,7 @@ impl Copier {
         let verdict = match destination.request(epoch, message, clock.seconds()) {
             Ok(request) => judge(
                 outbound.send(request).await,
-                message.content.as_str(),
+                &destination.untold(message),
                 clock.seconds(),
             ),
             Err(fault) => Verdict::Refused(fault),

@@ -1,6 +1,6 @@
 //! How webhooks are signed: as Standard Webhooks 1.0.0 says (<https://www.standardwebhooks.com>).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -12,9 +12,9 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// How many one has that is made here.
 const MADE_BYTES: usize = 32;
 
-/// The key that both ends of a webhook know.
+/// The key that both ends of a webhook know. Cheap to clone.
 #[derive(Clone)]
-pub struct WebhookKey(hmac::Key);
+pub struct WebhookKey(Arc<hmac::Key>);
 
 impl fmt::Debug for WebhookKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,7 +36,7 @@ impl WebhookKey {
             let (is, (least, most)) = (bytes.len(), SECRET_BYTES.into_inner());
             return Err(format!("has {is} bytes, and must have {least} to {most}"));
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+        Ok(Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes))))
     }
 
     /// A new secret, as it is written down.

@@ -158,22 +158,16 @@ impl Place {
                 "messages cannot be copied at present: they wait in the log, and are tried again"
             );
         }
-        let is_news = self
-            .failing
-            .as_ref()
-            .is_none_or(|failing| failing.reason != reason);
-        if !is_news {
-            return;
+        if let Some(Unsaved::Passed(..)) = self.unsaved
+            && self.failing.is_none()
+        {
+            // So that those who look at the log find the message that is not taken behind the cursor, and not one before it.
+            let _ = self.save_now().await;
         }
-        let since = self.failing.as_ref().map_or(now, |failing| failing.since);
-        let failing = Failing { since, reason };
-        self.state.set_failing(Some(failing.clone()));
-        // For those who look when this process is gone; it is said again with the next reason.
-        let _ = self
-            .log
-            .note_failure(self.follower, failing.reason.clone())
-            .await;
-        self.failing = Some(failing);
+        if self.fail(reason.clone(), now) {
+            // For those who look when this process is gone; it is said again with the next reason.
+            let _ = self.log.note_failure(self.follower, reason).await;
+        }
     }
 
     fn all_is_well(&mut self) {
@@ -189,11 +183,34 @@ impl Place {
         }
     }
 
-    /// The log cannot be read, or takes no note.
-    pub(super) fn stuck(&mut self, error: &StoreError) {
+    /// The log cannot be read, or takes no note; so it cannot note that either.
+    pub(super) fn stuck(&mut self, error: &StoreError, now: Timestamp) {
         if !std::mem::replace(&mut self.is_stuck, true) {
             tracing::warn!(follower = self.name(), %error, "the log cannot be copied at present: it is tried again");
         }
+        self.fail(
+            format!("this server's own log is the trouble: {error}"),
+            now,
+        );
+    }
+
+    /// The log can be read, and there is nothing to do.
+    pub(super) fn idle(&mut self) {
+        if std::mem::take(&mut self.is_stuck) {
+            self.all_is_well();
+        }
+    }
+
+    /// Shows the reason; whether it is another one than before.
+    fn fail(&mut self, reason: String, now: Timestamp) -> bool {
+        let before = self.failing.as_ref();
+        if before.is_some_and(|failing| failing.reason == reason) {
+            return false;
+        }
+        let since = before.map_or(now, |failing| failing.since);
+        self.failing = Some(Failing { since, reason });
+        self.state.set_failing(self.failing.clone());
+        true
     }
 
     /// Reads where this follower stands; whether an operator has moved it on.

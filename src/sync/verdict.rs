@@ -15,6 +15,9 @@ const EXCERPT_MAX_CHARS: usize = 200;
 /// An excerpt that shares so many characters in a row with the message repeats it.
 const REPEATED_CHARS: usize = 16;
 
+/// What some editors begin a UTF-8 file with.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -31,8 +34,9 @@ pub(super) enum Verdict {
     },
 }
 
-/// What `answer` to a message that says `content` means at `now` (Unix seconds).
-pub(super) fn judge(answer: Result<Answer, Silence>, content: &str, now: i64) -> Verdict {
+/// What `answer` means at `now` (Unix seconds). Of what was `sent`, the message's text and what is secret in the request,
+/// nothing gets into a reason: logs and the page show it.
+pub(super) fn judge(answer: Result<Answer, Silence>, sent: &[&str], now: i64) -> Verdict {
     let again = |reason: String| Verdict::Again {
         reason,
         at_least: Duration::ZERO,
@@ -47,28 +51,33 @@ pub(super) fn judge(answer: Result<Answer, Silence>, content: &str, now: i64) ->
         200..=299 if is_page(&answer) => again(format!("it answered {status} with a web page")),
         200..=299 | 409 => Verdict::Taken,
         401 | 408 | 429 | 300..=399 | 500..=599 => Verdict::Again {
-            reason: words(status, &answer, content),
+            reason: words(status, &answer, sent),
             at_least: answer
                 .retry_after
                 .as_deref()
                 .map_or(Duration::ZERO, |value| retry_after(value, now)),
         },
-        400..=499 => Verdict::Refused(words(status, &answer, content)),
+        400..=499 => Verdict::Refused(words(status, &answer, sent)),
         _ => again(format!("it answered {status}, which means nothing")),
     }
 }
 
+/// Said to be one, and it is: frameworks call every answer HTML that nobody gave a type, also an empty one or `ok`.
 fn is_page(answer: &Answer) -> bool {
     let kind = answer.content_type.as_deref().unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
+    let is_html = kind.eq_ignore_ascii_case("text/html")
+        || kind.eq_ignore_ascii_case("application/xhtml+xml");
+    let text = answer.body.strip_prefix(BYTE_ORDER_MARK);
+    let text = text.unwrap_or(&answer.body).trim_ascii_start();
+    is_html && text.starts_with(b"<")
 }
 
-/// The status and what is fit to be kept of the answer, which is nothing of the message.
-fn words(status: u16, answer: &Answer, content: &str) -> String {
+/// The status and what is fit to be kept of the answer, which is nothing of what was `sent`.
+fn words(status: u16, answer: &Answer, sent: &[&str]) -> String {
     let hint = match status {
         300..=399 => ", which sends elsewhere and is not followed: give the URL that it leads to",
-        401 => ", so it wants another token: see --backend-token",
+        401 => ", so it does not accept who sends: see --backend-token, or the webhook's secret",
         _ => "",
     };
     let said = match is_page(answer) {
@@ -77,16 +86,17 @@ fn words(status: u16, answer: &Answer, content: &str) -> String {
     };
     if said.is_empty() {
         format!("it answered {status}{hint}")
-    } else if repeats(&said, &cleaned(content)) {
+    } else if sent.iter().any(|text| repeats_as_any(&said, text)) {
         format!(
-            "it answered {status}{hint}; what it said repeats the message and is not shown here"
+            "it answered {status}{hint}; what it said repeats what it was sent and is not shown here"
         )
     } else {
         format!("it answered {status}{hint}: {said}")
     }
 }
 
-/// Where backends say why, `error`, `message` or `detail`, as text or as an object with `message`; else the beginning.
+/// Where backends say why, `error`, `message` or `detail`, as text or as an object with `message`; else the beginning, of
+/// JSON without its escapes of letters, behind which nobody would know a text again.
 fn excerpt(body: &[u8]) -> String {
     let json = serde_json::from_slice::<Value>(body).ok();
     let why = json.as_ref().and_then(|json| {
@@ -95,7 +105,11 @@ fn excerpt(body: &[u8]) -> String {
             .filter_map(|&field| json.get(field))
             .find_map(|value| value.get("message").unwrap_or(value).as_str())
     });
-    let text = why.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+    let text = match (why, &json) {
+        (Some(why), _) => why.into(),
+        (None, Some(json)) => json.to_string().into(),
+        (None, None) => String::from_utf8_lossy(body),
+    };
     let cut: String = cleaned(&text).chars().take(EXCERPT_MAX_CHARS).collect();
     cut.trim_end().to_owned()
 }
@@ -107,6 +121,12 @@ fn cleaned(text: &str) -> String {
         .map(|c| if c.is_whitespace() { ' ' } else { c });
     let kept: String = spaced.filter(|&c| !is_unsafe_in_names(c)).collect();
     kept.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether `said` repeats `text` as it is, or as it is written in JSON.
+fn repeats_as_any(said: &str, text: &str) -> bool {
+    let json = Value::from(text).to_string();
+    repeats(said, &cleaned(text)) || repeats(said, &cleaned(json.trim_matches('"')))
 }
 
 /// Whether `said` holds a short `content` as words of its own, or a good part of a longer one.
@@ -139,16 +159,19 @@ mod tests {
             status,
             content_type: (!content_type.is_empty()).then(|| content_type.to_owned()),
             retry_after: None,
+            headers: Default::default(),
             body: body.to_owned().into(),
         }
     }
 
     fn of(status: u16) -> Verdict {
-        judge(Ok(answer(status, "application/json", "{}")), "hello", 0)
+        judge(Ok(answer(status, "application/json", "{}")), &["hello"], 0)
     }
 
+    const TOKEN: &str = "9f2c51d0a7";
+
     fn refusal(body: &str, content: &str) -> String {
-        match judge(Ok(answer(422, "", body)), content, 0) {
+        match judge(Ok(answer(422, "", body)), &[content, TOKEN], 0) {
             Verdict::Refused(reason) => reason,
             other => panic!("{other:?}"),
         }
@@ -174,16 +197,30 @@ mod tests {
             "Text/HTML; charset=utf-8",
             "application/xhtml+xml",
         ] {
-            let verdict = judge(Ok(answer(200, kind, "<p>")), "hello", 0);
+            let verdict = judge(Ok(answer(200, kind, "<p>")), &["hello"], 0);
             assert!(matches!(verdict, Verdict::Again { .. }), "{kind}");
         }
+        // Flask, PHP and Express call these HTML.
+        for body in ["", "ok", "{\"id\":7}"] {
+            let verdict = judge(
+                Ok(answer(201, "text/html; charset=utf-8", body)),
+                &["hello"],
+                0,
+            );
+            assert_eq!(verdict, Verdict::Taken, "{body}");
+        }
+        let marked = answer(200, "text/html", "\u{feff}\n <!doctype html>");
+        assert!(matches!(
+            judge(Ok(marked), &["hello"], 0),
+            Verdict::Again { .. }
+        ));
         for silence in [
             Silence::Late,
-            Silence::Long,
+            Silence::Long(65_536),
             Silence::Broken("refused".into()),
         ] {
             assert!(matches!(
-                judge(Err(silence), "hello", 0),
+                judge(Err(silence), &["hello"], 0),
                 Verdict::Again { .. }
             ));
         }
@@ -193,7 +230,7 @@ mod tests {
     fn who_says_when_is_obeyed() {
         let mut busy = answer(503, "", "");
         busy.retry_after = Some("7".to_owned());
-        let Verdict::Again { at_least, .. } = judge(Ok(busy), "hello", 0) else {
+        let Verdict::Again { at_least, .. } = judge(Ok(busy), &["hello"], 0) else {
             panic!("503 is no end");
         };
         assert_eq!(at_least.as_secs(), 7);
@@ -220,10 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_never_holds_the_message() {
+    fn a_reason_never_holds_the_message_nor_what_is_secret_in_the_request() {
         let long = "a secret that nobody else should read,\nnot even in a log";
         for (body, content) in [
             (r#"{"error":"cannot store 'hello'"}"#, "hello"),
+            (
+                r#"{"got":["\u043f\u0440\u0438\u0432\u0435\u0442"]}"#,
+                "привет",
+            ),
+            (r#"{"got":"so\n\"short\""}"#, "so\n\"short\""),
+            (r#"{"error":"no such token: 9f2c51d0a7"}"#, "hello"),
             (r#"{"error":"bad: secret that nobody else sho..."}"#, long),
             (
                 r#"{"content":"a secret that nobody else should read,\nnot even in a log","ok":false}"#,
@@ -232,7 +275,7 @@ mod tests {
         ] {
             let reason = refusal(body, content);
             assert!(
-                reason.ends_with("repeats the message and is not shown here"),
+                reason.ends_with("repeats what it was sent and is not shown here"),
                 "{reason}"
             );
         }

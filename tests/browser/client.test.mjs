@@ -158,6 +158,21 @@ test('a refused handshake is explained by the server and not tried again', async
   assert.equal(sockets.length, 1);
 });
 
+test('somebody whom the backend does not let in is told, and neither asks again nor for another token', async () => {
+  let given = 0;
+  const error = { code: 'forbidden', message: 'the backend says: account suspended' };
+  const fetch = async () => ({ status: 403, json: async () => ({ error }) });
+  const chat = client({ getToken: () => `token${++given}`, fetch });
+  const refused = record(chat, 'refused');
+  chat.connect().catch(() => {});
+  await settle();
+  last().end();
+  await settle();
+  mock.timers.tick(120_000);
+  await settle();
+  assert.deepEqual([chat.state, refused, given, sockets.length], ['closed', [error], 1, 1]);
+});
+
 test('a server that is away is tried again', async () => {
   const chat = client({ fetch: async () => { throw new TypeError('fetch failed'); } });
   chat.connect();

@@ -227,10 +227,13 @@ export class Person {
   /** Waits until the server would give another token: those of one second are the same. */
   async renewable() {
     const token = await this.token();
-    await this.page.waitForFunction(async (old) => {
-      const answer = await fetch('/api/v1/auth/refresh', { method: 'POST', headers: { authorization: `Bearer ${old}` } });
-      return (await answer.json()).token !== old;
-    }, token, { polling: 100 });
+    // `waitForFunction` takes a promise for a yes.
+    await this.page.evaluate(async (old) => {
+      for (let renewed = old; renewed === old; await new Promise(requestAnimationFrame)) {
+        const answer = await fetch('/api/v1/auth/refresh', { method: 'POST', headers: { authorization: `Bearer ${old}` } });
+        renewed = (await answer.json()).token;
+      }
+    }, token);
   }
 
   async connected() {

@@ -155,8 +155,11 @@ test('the copied curl command, run by a real bash, stores what was written to th
   const copied = async (name) => {
     await page.evaluate(() => navigator.clipboard.writeText(''));
     await sent.getByRole('button', { name, exact: true }).click();
-    await page.waitForFunction(async () => (await navigator.clipboard.readText()) !== '');
-    return page.evaluate(() => navigator.clipboard.readText());
+    return page.evaluate(async () => {
+      let text = '';
+      for (; text === ''; await new Promise(requestAnimationFrame)) text = await navigator.clipboard.readText();
+      return text;
+    });
   };
   const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem('chat-server')).token);
   const command = await copied('curl');

@@ -6,7 +6,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Instant,
 };
@@ -117,6 +120,8 @@ struct State {
     count: watch::Sender<usize>,
     /// Answers wait while this holds.
     held: watch::Sender<bool>,
+    /// A second request on one connection is its end.
+    closes: AtomicBool,
 }
 
 #[derive(Default)]
@@ -135,6 +140,7 @@ impl Backend {
             book: Mutex::default(),
             count: watch::Sender::new(0),
             held: watch::Sender::new(false),
+            closes: AtomicBool::new(false),
         });
         let (orders, taken) = mpsc::unbounded_channel();
         let (tell, told) = oneshot::channel();
@@ -194,6 +200,11 @@ impl Backend {
     /// Answers those who wait, and everybody from now on.
     pub fn release(&self) {
         self.state.held.send_replace(false);
+    }
+
+    /// From now on a connection takes one request, without saying so: it is closed when another one has come.
+    pub fn closes_what_it_kept(&self) {
+        self.state.closes.store(true, Ordering::Relaxed);
     }
 
     /// Closes the port and cuts every connection.
@@ -289,8 +300,11 @@ async fn run(
 /// One connection: requests one after the other, until somebody has enough. Who reads it no more is no fault.
 async fn serve(stream: TcpStream, state: Arc<State>) -> Option<()> {
     let mut stream = BufReader::new(stream);
-    loop {
+    for earlier in 0.. {
         let request = read(&mut stream).await?;
+        if earlier > 0 && state.closes.load(Ordering::Relaxed) {
+            break;
+        }
         let path = request.path.clone();
         let reply = {
             let mut book = state.book.lock().unwrap();
@@ -329,6 +343,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) -> Option<()> {
         };
         stream.get_mut().write_all(bytes.as_bytes()).await.ok()?;
     }
+    None
 }
 
 fn whole(status: u16, headers: &[String], body: &str) -> String {

@@ -36,7 +36,15 @@ pub fn chat_server(folder: &Path, args: &[&str]) -> Command {
 pub fn chat_server_at(program: &Path, folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).args(args).stdin(Stdio::null());
-    for name in ["DATABASE_URL", "WS_BIND_ADDR", "JWT_SECRET", "RUST_LOG"] {
+    for name in [
+        "DATABASE_URL",
+        "WS_BIND_ADDR",
+        "JWT_SECRET",
+        "BACKEND_URL",
+        "BACKEND_TOKEN",
+        "WEBHOOK_SECRET",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
     command

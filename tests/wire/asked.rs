@@ -2,16 +2,24 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::common::{
     Client, TestServer,
     backend::{Backend, ME, Reply},
     client::handshake,
-    http, now,
+    http, now, soon,
 };
 
 fn ann() -> Value {
     json!({"id": 7, "username": "ann", "email": "ann@example.org", "role": "moderator"})
+}
+
+/// Ann, and in a field of her own something that looks like somebody else.
+fn with_own_words(field: &str) -> Value {
+    let mut ann = ann();
+    ann[field] = json!({"id": 1, "username": "root", "role": "admin"});
+    ann
 }
 
 /// A server that knows nobody but by asking.
@@ -64,6 +72,11 @@ async fn whom_the_backend_knows_comes_in_however_it_says_who_that_is() {
             "text",
             json!({"id": "7", "username": "ann", "role": "moderator"}),
         ),
+        ("beside", json!({"data": {"theme": "dark"}, "user": ann()})),
+        ("within", json!({"id": "request-1", "data": ann()})),
+        // What users say of themselves is no wrap.
+        ("own", with_own_words("data")),
+        ("own-too", json!({"user": with_own_words("user")})),
     ] {
         backend.knows(token, answer);
         let me = http::me(server.address, token).await;
@@ -131,6 +144,14 @@ async fn a_refusal_comes_with_the_backends_own_reason() {
         assert!(refused == status && body.contains(words), "{body}");
         assert_eq!(backend.seen(ME).len(), asked, "a refusal is remembered");
     }
+    // Words that hold the token would carry it into logs.
+    let said = json!({"error": "", "message": "no session secret-session for you"});
+    backend.answers_once(ME, Reply::json(401, &said));
+    let (_, _, told) = refusal(&server, "secret-session").await;
+    assert!(
+        told.contains("for you") && !told.contains("secret-session"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -163,10 +184,11 @@ async fn whatever_else_a_backend_does_is_no_way_in_and_says_503() {
         ok(json!({"error": "session revoked"})),
     ] {
         let shown = format!("{reply:?}").chars().take(80).collect::<String>();
-        backend.answers_once(ME, reply);
+        backend.answers(ME, reply);
         let (status, code, told) = refusal(&server, "good").await;
         assert_eq!((status, &*code), (503, "unavailable"), "{shown}: {told}");
     }
+    backend.answers(ME, Reply::Well);
     backend.down().await;
     assert_eq!(refusal(&server, "good").await.0, 503);
     backend.up().await;
@@ -223,6 +245,63 @@ async fn whoever_leaves_in_the_middle_makes_nobody_ask_again() {
 }
 
 #[tokio::test]
+async fn for_those_who_left_while_they_waited_nobody_is_asked() {
+    let backend = Backend::start().await;
+    let server = asking(&backend).await;
+    backend.knows("good", ann());
+    backend.hold();
+    let asks = |name: String| {
+        let path = format!("/ws?token={name}");
+        tokio::spawn(async move { handshake(server.address, &path, |_| {}).await.is_ok() })
+    };
+    let mut sixty_four: Vec<_> = (0..64).map(|n| asks(format!("asked{n}"))).collect();
+    backend.requests(ME, 64).await;
+    let mut streams = Vec::new();
+    for n in 0..30 {
+        let mut stream = tokio::net::TcpStream::connect(server.address)
+            .await
+            .unwrap();
+        let head = format!(
+            "GET /api/v1/auth/me HTTP/1.1\r\nhost: x\r\nauthorization: Bearer left{n}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    http::get(server.address, "/healthz").await;
+    drop(streams);
+    http::get(server.address, "/healthz").await;
+    http::get(server.address, "/healthz").await;
+    backend.release();
+    sixty_four.push(asks("good".into()));
+    let let_in = futures_util::future::join_all(sixty_four).await;
+    assert_eq!(
+        let_in
+            .into_iter()
+            .filter(|yes| *yes.as_ref().unwrap())
+            .count(),
+        1
+    );
+    assert_eq!(backend.seen(ME).len(), 65);
+}
+
+#[tokio::test]
+async fn a_backend_that_closes_what_it_has_kept_open_costs_nobody_an_answer() {
+    let backend = Backend::start().await;
+    let server = asking(&backend).await;
+    backend.closes_what_it_kept();
+    for user in 0..5 {
+        let token = format!("good{user}");
+        backend.knows(&token, ann());
+        assert_eq!(http::me(server.address, &token).await.status, 200, "{user}");
+    }
+    // And one that was away for a moment.
+    backend.down().await;
+    backend.up().await;
+    backend.knows("good", ann());
+    assert_eq!(http::me(server.address, "good").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_yes_is_not_believed_beyond_its_time_nor_beyond_the_tokens_own_end() {
     let backend = Backend::start().await;
     let fresh = asking_with(&backend, |config| config.limits.auth_cache_seconds = 0).await;
@@ -242,11 +321,16 @@ async fn a_yes_is_not_believed_beyond_its_time_nor_beyond_the_tokens_own_end() {
         "nobody needs to be asked about that"
     );
     // One that is about to end is let in for as long as it says, whatever the backend says.
-    let ending = unsigned(&json!({"exp": now() + 2}));
-    backend.knows(&ending, ann());
-    let mut client = enter(&server, &ending).await;
-    assert_eq!(client.close_code_unanswered().await, 4401);
-    assert_eq!(refusal(&server, &ending).await.0, 401);
+    let mut ending = Vec::new();
+    for exp in [json!(now() + 4), json!(now() as f64 + 4.5)] {
+        let token = unsigned(&json!({ "exp": exp }));
+        backend.knows(&token, ann());
+        ending.push((enter(&server, &token).await, token));
+    }
+    for (mut client, token) in ending {
+        assert_eq!(client.close_code_unanswered().await, 4401);
+        assert_eq!(refusal(&server, &token).await.0, 401);
+    }
 }
 
 #[tokio::test]
@@ -258,15 +342,18 @@ async fn an_open_connection_is_asked_about_again_unless_its_token_tells_when_it_
     })
     .await;
     let told = unsigned(&json!({"exp": now() + 3600}));
-    backend.knows("opaque", ann());
+    // As good as none: milliseconds.
+    let opaque_token = unsigned(&json!({"exp": (now() + 3600) * 1000}));
+    backend.knows(&opaque_token, ann());
     backend.knows(&told, ann());
-    let (mut opaque, mut telling) = (enter(&server, "opaque").await, enter(&server, &told).await);
+    let mut opaque = enter(&server, &opaque_token).await;
+    let mut telling = enter(&server, &told).await;
     // As long as it is let in, or nobody can say, it stays.
     backend.requests(ME, 3).await;
     backend.answers_once(ME, Reply::status(500));
     backend.requests(ME, 5).await;
     opaque.ping().await;
-    backend.forgets("opaque");
+    backend.forgets(&opaque_token);
     backend.forgets(&told);
     assert_eq!(opaque.close_code_unanswered().await, 4401);
     telling.ping().await;
@@ -277,7 +364,32 @@ async fn an_open_connection_is_asked_about_again_unless_its_token_tells_when_it_
             .filter(|one| one.header("authorization") == Some(&asked))
             .count()
     };
-    assert_eq!((about(&told), about("opaque") >= 4), (1, true));
+    assert_eq!((about(&told), about(&opaque_token) >= 4), (1, true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_is_refused_cannot_stay_by_talking_without_a_pause() {
+    let backend = Backend::start().await;
+    let server = asking_with(&backend, |config| {
+        config.limits.auth_again_seconds = 1;
+        config.limits.auth_cache_seconds = 0;
+    })
+    .await;
+    backend.knows("opaque", ann());
+    let socket = handshake(server.address, "/ws?token=opaque", |_| {}).await;
+    let (mut read, mut write) = socket.unwrap().0.into_inner().into_split();
+    backend.forgets("opaque");
+    // Pongs, which nobody answers.
+    let talking = tokio::spawn(async move {
+        let pongs = [0x8a, 0x80, 0, 0, 0, 0].repeat(10_000);
+        while write.write_all(&pongs).await.is_ok() {}
+    });
+    let mut told = Vec::new();
+    let _ = soon("the end", read.read_to_end(&mut told)).await;
+    talking.abort();
+    let code = 4401_u16.to_be_bytes();
+    let close = told.iter().rposition(|byte| *byte == 0x88).unwrap();
+    assert_eq!(&told[close + 2..close + 4], code, "{told:?}");
 }
 
 #[tokio::test]

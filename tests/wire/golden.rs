@@ -43,7 +43,7 @@ async fn two_users() -> (TestServer, Client, Client) {
 }
 
 /// What the documents show, between two who are called as they are there.
-async fn the_five_requests_get_the_five_replies(mut user: Client, mut other: Client) {
+async fn five_requests_and_five_replies(mut user: Client, mut other: Client) {
     let (me, you) = (user.user, other.user);
     user.say(r#"{ "type": "join", "room": "general" }"#).await;
     other.join("general").await;
@@ -92,11 +92,11 @@ async fn the_five_requests_get_the_five_replies(mut user: Client, mut other: Cli
 #[tokio::test]
 async fn the_five_requests_of_the_documents_get_the_five_replies_with_a_secret() {
     let (_server, user, other) = two_users().await;
-    the_five_requests_get_the_five_replies(user, other).await;
+    five_requests_and_five_replies(user, other).await;
 }
 
 #[tokio::test]
-async fn and_with_built_in_accounts() {
+async fn the_five_requests_get_the_five_replies_with_built_in_accounts() {
     let server = TestServer::standalone().await;
     let mut clients = Vec::new();
     for name in ["user", "other"] {
@@ -107,11 +107,11 @@ async fn and_with_built_in_accounts() {
         clients.push(by_token(&server, token, id.as_i64().unwrap(), name).await);
     }
     let [user, other] = clients.try_into().ok().unwrap();
-    the_five_requests_get_the_five_replies(user, other).await;
+    five_requests_and_five_replies(user, other).await;
 }
 
 #[tokio::test]
-async fn and_with_a_backend_that_is_asked() {
+async fn the_five_requests_get_the_five_replies_with_a_backend_that_is_asked() {
     let backend = Backend::start().await;
     let url = backend.url().parse().unwrap();
     let server = TestServer::with(|config| {
@@ -127,11 +127,11 @@ async fn and_with_a_backend_that_is_asked() {
     }
     let user = by_token(&server, "user", 123, "user").await;
     let other = by_token(&server, "other", 456, "other").await;
-    the_five_requests_get_the_five_replies(user, other).await;
+    five_requests_and_five_replies(user, other).await;
 }
 
 #[tokio::test]
-async fn and_with_a_public_key_that_is_set_or_published() {
+async fn the_five_requests_get_the_five_replies_with_public_keys() {
     let key = EncodingKey::from_ec_pem(include_bytes!("keys/p256.pem")).unwrap();
     let backend = Backend::start().await;
     let jwk = jwk::Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
@@ -152,7 +152,7 @@ async fn and_with_a_public_key_that_is_set_or_published() {
         };
         let user = by_token(&server, &token(123, "user"), 123, "user").await;
         let other = by_token(&server, &token(456, "other"), 456, "other").await;
-        the_five_requests_get_the_five_replies(user, other).await;
+        five_requests_and_five_replies(user, other).await;
     }
 }
 

@@ -127,12 +127,14 @@ async fn the_last_good_keys_are_kept_when_they_cannot_be_fetched() {
         let server = server_of(&backend, PublicAlgorithm::Rs256).await;
         let good = signed(&rsa(), Algorithm::RS256, Some("one"));
         assert_eq!(status(&server, &good).await, 200);
+        // Where the connection breaks, there is one more try.
+        let tries = 1 + usize::from(matches!(reply, Reply::Cut));
         backend.answers(JWKS, reply);
         assert_eq!(
             status(&server, &signed(&rsa(), Algorithm::RS256, Some("two"))).await,
             401
         );
-        assert_eq!(backend.seen(JWKS).len(), 2);
+        assert_eq!(backend.seen(JWKS).len(), 1 + tries);
         assert_eq!(status(&server, &good).await, 200);
     }
 }
@@ -231,4 +233,43 @@ async fn a_hundred_tokens_of_a_key_that_is_not_known_yet_are_one_fetch() {
             .all(|status| status == 200)
     );
     assert_eq!(backend.seen(JWKS).len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_leaves_while_keys_are_fetched_makes_nobody_fetch_them_again() {
+    let backend = Backend::start().await;
+    backend.answers(JWKS, set(&[published(&rsa(), Algorithm::RS256, "one")]));
+    let server = server_of(&backend, PublicAlgorithm::Rs256).await;
+    let good = signed(&rsa(), Algorithm::RS256, Some("one"));
+    assert_eq!(status(&server, &good).await, 200);
+    backend.hold();
+    let ask = |kid| {
+        let (address, token) = (server.address, signed(&rsa(), Algorithm::RS256, Some(kid)));
+        tokio::spawn(async move { http::me(address, &token).await.status })
+    };
+    let left = ask("invented");
+    backend.requests(JWKS, 2).await;
+    left.abort();
+    assert_eq!(
+        status(&server, &good).await,
+        200,
+        "known keys wait for nobody"
+    );
+    let stays = ask("another");
+    assert_eq!(status(&server, &good).await, 200);
+    backend.release();
+    assert_eq!(stays.await.unwrap(), 401);
+    assert_eq!(backend.seen(JWKS).len(), 2);
+}
+
+#[tokio::test]
+async fn the_name_of_a_key_is_repeated_only_when_it_is_short() {
+    let backend = Backend::start().await;
+    backend.answers(JWKS, set(&[published(&rsa(), Algorithm::RS256, "one")]));
+    let server = server_of(&backend, PublicAlgorithm::Rs256).await;
+    for (kid, is_repeated) in [("two", true), (&*"x".repeat(4000), false)] {
+        let token = signed(&rsa(), Algorithm::RS256, Some(kid));
+        let me = http::me(server.address, &token).await;
+        assert_eq!((me.status, me.body.contains(kid)), (401, is_repeated));
+    }
 }

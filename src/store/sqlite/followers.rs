@@ -269,21 +269,12 @@ impl SqliteStore {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::plan, *};
 
     #[test]
     fn every_look_is_a_search_over_an_index_and_sorts_nothing() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(super::super::migrate::SCHEMA)
-            .unwrap();
         for (sql, params) in [(LOG, 2), (PARKED, 3), (DUE_AGAIN, 2)] {
-            let explain = format!("EXPLAIN QUERY PLAN {sql}");
-            let mut statement = connection.prepare(&explain).unwrap();
-            let none = rusqlite::params_from_iter(vec![None::<i64>; params]);
-            let rows = statement.query_map(none, |row| row.get("detail")).unwrap();
-            let plan: Vec<String> = rows.map(Result::unwrap).collect();
-            let plan = plan.join("\n");
+            let plan = plan(sql, params);
             let is_search = !plan.contains("SCAN") && !plan.contains("TEMP B-TREE");
             assert!(is_search, "{sql}\n{plan}");
             assert_eq!(plan.contains("parked_due"), sql == DUE_AGAIN, "{plan}");

@@ -114,21 +114,12 @@ fn collect<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::plan, *};
 
     #[test]
     fn every_list_is_a_search_over_an_index() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(super::super::migrate::SCHEMA)
-            .unwrap();
         for (sql, params, sorts) in [(ROOMS, 2, false), (CONVERSATIONS, 3, true)] {
-            let explain = format!("EXPLAIN QUERY PLAN {sql}");
-            let mut statement = connection.prepare(&explain).unwrap();
-            let none = rusqlite::params_from_iter(vec![None::<i64>; params]);
-            let rows = statement.query_map(none, |row| row.get("detail")).unwrap();
-            let plan: Vec<String> = rows.map(Result::unwrap).collect();
-            let plan = plan.join("\n");
+            let plan = plan(sql, params);
             // What was sorted and cut is walked once.
             let scans = plan.matches("SCAN").count() - plan.matches("SCAN mine").count();
             assert_eq!(

@@ -55,6 +55,24 @@ impl FileLock {
         })
     }
 
+    /// Who serves the database, for a person; `None`: nobody. Makes nothing, and is held by a look for no longer than
+    /// that takes.
+    pub(super) fn holder(database: &Path) -> Option<String> {
+        let is_held = |file: &File| match file.try_lock_shared() {
+            Ok(()) => file.unlock().is_err(),
+            Err(error) => matches!(error, TryLockError::WouldBlock),
+        };
+        if let Ok(mut file) = File::open(companion(database, "lock"))
+            && is_held(&file)
+        {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Some(format!("process {}", holder.trim()));
+        }
+        let file = File::open(database).ok()?;
+        (cfg!(target_os = "linux") && is_held(&file)).then(|| UNDER_ANOTHER_NAME.to_owned())
+    }
+
     /// Makes the file if there is none, and locks it itself, too, where that is a lock of another kind than SQLite's: so
     /// that it is found under any name that a mount gives it. To be called once the file is known to be ours, and before
     /// SQLite opens it.
@@ -64,7 +82,7 @@ impl FileLock {
             return Ok(());
         }
         if !locked(&file, &self.database)? {
-            let holder = "under another name of the same file".to_owned();
+            let holder = UNDER_ANOTHER_NAME.to_owned();
             return Err(OpenError::Locked {
                 path: self.database.clone(),
                 holder,
@@ -74,6 +92,8 @@ impl FileLock {
         Ok(())
     }
 }
+
+const UNDER_ANOTHER_NAME: &str = "under another name of the same file";
 
 impl Drop for FileLock {
     /// Closing the file would not do: a child process that is being made shares the lock until it runs a program of its
@@ -120,7 +140,7 @@ fn locked(file: &File, path: &Path) -> Result<bool, OpenError> {
 const LINKS_MAX: usize = 40;
 
 /// The file's one name, through all symbolic links, also through one whose target does not exist yet.
-fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
+pub(super) fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         let Ok(target) = path.read_link() else { break };
@@ -142,7 +162,7 @@ fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(folder.join(name))
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -151,7 +171,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// SQLite finds a file's WAL by name, so under a second hard link acknowledged messages would be missing
 /// (<https://sqlite.org/howtocorrupt.html>, section 2.5).
-fn refuse_second_name(database: &Path) -> Result<(), OpenError> {
+pub(super) fn refuse_second_name(database: &Path) -> Result<(), OpenError> {
     #[cfg(unix)]
     if let Ok(metadata) = database.metadata()
         && std::os::unix::fs::MetadataExt::nlink(&metadata) > 1

@@ -7,6 +7,7 @@ mod beside;
 mod epoch;
 mod followers;
 mod inbox;
+mod inspect;
 mod job;
 mod listing;
 mod lock;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use beside::{Beside, Done, Followed, Overview, Wish};
 pub use epoch::{NewEpoch, new_epoch};
+pub use inspect::{Inspection, Soundness};
 pub use lock::{FileLock, companion};
 pub use migrate::SCHEMA_VERSION;
 pub use open::remembered_mode;
@@ -302,5 +304,22 @@ impl Directory for SqliteStore {
 
     fn probe(&self) -> Answer<'_, Result<(), StoreError>> {
         Box::pin(self.ask(|reply| Job::Probe { reply }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::migrate;
+
+    /// How SQLite would run `sql`, which takes so many parameters, on a new file.
+    pub(super) fn plan(sql: &str, params: usize) -> String {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection.execute_batch(migrate::SCHEMA).unwrap();
+        let explain = format!("EXPLAIN QUERY PLAN {sql}");
+        let mut statement = connection.prepare(&explain).unwrap();
+        let none = rusqlite::params_from_iter(vec![None::<i64>; params]);
+        let rows = statement.query_map(none, |row| row.get("detail")).unwrap();
+        let plan: Vec<String> = rows.map(Result::unwrap).collect();
+        plan.join("\n")
     }
 }

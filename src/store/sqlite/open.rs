@@ -20,7 +20,7 @@ pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), 
         None => create(&mut connection, options).map_err(broken)?,
         Some(version) => {
             let found = mode(&connection).map_err(broken)?;
-            judge_mode(&path, found, options)?;
+            judge_mode(&path, found, options.mode, options.switch_mode)?;
             enter_wal(&connection).map_err(broken)?;
             migrate::migrate(&mut connection, &path, version)?;
             connection
@@ -103,7 +103,7 @@ pub fn remembered_mode(path: &Path) -> Option<Mode> {
 
 /// Reads no more than the 100 bytes of the file format's header (<https://sqlite.org/fileformat2.html#the_database_header>)
 /// and refuses what they already show to be foreign or newer, before SQLite opens, and perhaps changes, anything.
-fn judge_header(path: &Path) -> Result<(), OpenError> {
+pub(super) fn judge_header(path: &Path) -> Result<(), OpenError> {
     let mut header = [0; 100];
     let foreign = |what| {
         Err(OpenError::Foreign {
@@ -171,7 +171,7 @@ fn raw_connection(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The schema version, read through SQLite, since a commit may lie in the log still; `None` for an empty database.
-fn identify(connection: &Connection, path: &Path) -> Result<Option<i32>, OpenError> {
+pub(super) fn identify(connection: &Connection, path: &Path) -> Result<Option<i32>, OpenError> {
     let broken = |source| refine(path, source);
     let tag = |name| {
         connection
@@ -243,14 +243,19 @@ fn durable(connection: &Connection) -> rusqlite::Result<()> {
 /// A WAL that grew beyond this is cut back to it: 64 MiB, sixteen times what a checkpoint waits for.
 const WAL_KEPT_BYTES: i64 = 64 << 20;
 
-fn mode(connection: &Connection) -> rusqlite::Result<Mode> {
+pub(super) fn mode(connection: &Connection) -> rusqlite::Result<Mode> {
     connection.query_row("SELECT mode FROM log", [], |row| {
         Ok(Mode::parse(&row.get::<_, String>(0)?))
     })
 }
 
-fn judge_mode(path: &Path, found: Mode, options: &Options) -> Result<(), OpenError> {
-    if found == options.mode || options.switch_mode {
+pub(super) fn judge_mode(
+    path: &Path,
+    found: Mode,
+    asked: Mode,
+    switch_mode: bool,
+) -> Result<(), OpenError> {
+    if found == asked || switch_mode {
         return Ok(());
     }
     let (why, fix) = match found {
@@ -266,7 +271,7 @@ fn judge_mode(path: &Path, found: Mode, options: &Options) -> Result<(), OpenErr
     Err(OpenError::OtherMode {
         path: path.to_owned(),
         found,
-        asked: options.mode,
+        asked,
         why,
         fix,
     })

@@ -1,7 +1,9 @@
 //! Copies for other servers: whatever the other side does, and whatever ends this one, every message arrives, in order, and
 //! only one whose answer was lost arrives twice.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod storage;
 
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
@@ -29,6 +31,7 @@ fn copied_to(backend: &Backend) -> impl FnOnce(&mut Config) {
         config.backend = Some(url);
         config.copies.to_backend = true;
         config.limits.sync_backoff_seconds = 0;
+        config.limits.linger_seconds = 0;
     }
 }
 
@@ -68,6 +71,7 @@ async fn every_message_arrives_in_order_as_the_frames_hold_it() {
     client
         .send_room("general", "before there was a backend")
         .await;
+    drop(client);
     let folder = server.stop().await;
     let server = TestServer::in_folder(folder, |config| {
         copied_to(&backend)(config);
@@ -127,6 +131,7 @@ async fn a_backend_that_is_away_costs_nothing_but_lag() {
     assert!(failing.reason.contains("cannot be reached"), "{failing:?}");
     assert_eq!(server.copy("backend").position(), 0);
     backend.up().await;
+    backend.keeps(30).await;
     copied(&server, "backend", 30, &mut client).await;
     assert_eq!(ids(&backend.seen(MESSAGES)), (1..=30).collect::<Vec<_>>());
     assert_eq!(server.copy("backend").failing(), None);
@@ -163,8 +168,8 @@ async fn a_message_is_sent_until_the_backend_says_that_it_has_it() {
     let server = server.await;
     let mut client = server.client("ann").await;
     say(&mut client, 2).await;
+    let requests = backend.requests(MESSAGES, count + 2).await;
     copied(&server, "backend", 2, &mut client).await;
-    let requests = backend.seen(MESSAGES);
     let mut expected = vec![1; count + 1];
     expected.push(2);
     assert_eq!(ids(&requests), expected);
@@ -183,6 +188,21 @@ async fn a_message_is_sent_until_the_backend_says_that_it_has_it() {
 }
 
 #[tokio::test]
+async fn an_answer_that_repeats_the_message_at_length_is_heard() {
+    let backend = Backend::start().await;
+    let escaped = "\u{1}".repeat(10_000);
+    let twice = json!({"message": escaped, "stored": escaped});
+    assert!(twice.to_string().len() > 64 * 1024);
+    backend.answers_once(MESSAGES, Reply::json(201, &twice));
+    let (server, mut client) = copying(&backend).await;
+    client.send_room("general", &escaped).await;
+    say(&mut client, 1).await;
+    backend.requests(MESSAGES, 2).await;
+    copied(&server, "backend", 2, &mut client).await;
+    assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2]);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_lost_is_one_repeat_with_the_same_key() {
     let backend = Backend::start().await;
     for reply in [
@@ -195,9 +215,11 @@ async fn an_answer_that_is_lost_is_one_repeat_with_the_same_key() {
     }
     let (server, mut client) = copying(&backend).await;
     say(&mut client, 4).await;
+    backend.requests(MESSAGES, 4).await;
     copied(&server, "backend", 4, &mut client).await;
     assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2, 2, 3, 3, 4]);
     assert_eq!(backend.keeps(4).await, [1, 2, 3, 4]);
+    assert_eq!(server.copy("backend").parked(), 0);
 }
 
 #[tokio::test]
@@ -212,6 +234,7 @@ async fn what_is_refused_is_parked_and_the_rest_goes_on_until_an_operator_has_it
     );
     let (server, mut client) = copying(&backend).await;
     say(&mut client, 4).await;
+    backend.requests(MESSAGES, 4).await;
     copied(&server, "backend", 4, &mut client).await;
     assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2, 3, 4]);
     assert_eq!(server.copy("backend").parked(), 2);
@@ -228,6 +251,7 @@ async fn what_is_refused_is_parked_and_the_rest_goes_on_until_an_operator_has_it
     );
     backend.answers_once(MESSAGES, Reply::status(500));
     sync(server.folder.path(), &["retry"]);
+    backend.requests(MESSAGES, 4 + 3).await;
     let settled = async {
         while server.copy("backend").parked() > 0 {
             client.ping().await;
@@ -254,6 +278,7 @@ async fn what_cannot_be_sent_can_be_skipped() {
     backend.requests(MESSAGES, 1).await;
     backend.answers(MESSAGES, Reply::Well);
     sync(server.folder.path(), &["skip", "1"]);
+    backend.requests(MESSAGES, 2).await;
     copied(&server, "backend", 2, &mut client).await;
     assert_eq!(ids(&backend.seen(MESSAGES)), [1, 2]);
     assert_eq!(server.copy("backend").failing(), None);
@@ -285,14 +310,15 @@ async fn chat_does_not_wait_for_a_backend_that_does_not_answer() {
     let (server, mut client) = copying(&backend).await;
     let mut reader = server.client("bob").await;
     reader.join("general").await;
-    for _ in 0..100 {
+    for _ in 0..50 {
         client.send_room("general", "hello").await;
         reader.next_message().await;
     }
     assert_eq!(ids(&backend.requests(MESSAGES, 1).await), [1]);
     backend.release();
-    copied(&server, "backend", 100, &mut client).await;
-    assert_eq!(ids(&backend.seen(MESSAGES)), (1..=100).collect::<Vec<_>>());
+    backend.keeps(50).await;
+    copied(&server, "backend", 50, &mut client).await;
+    assert_eq!(ids(&backend.seen(MESSAGES)), (1..=50).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -320,10 +346,14 @@ async fn nothing_is_copied_when_that_is_off_and_nothing_is_forgotten() {
     let backend = Backend::start().await;
     let server = TestServer::with(|config| {
         copied_to(&backend)(config);
+        hooked(&backend, false)(config);
         config.copies.to_backend = false;
     });
     let server = server.await;
-    say(&mut server.client("ann").await, 2).await;
+    let mut client = server.client("ann").await;
+    say(&mut client, 2).await;
+    // By then the backend would have heard of the first, too.
+    copied(&server, "webhook", 2, &mut client).await;
     let folder = server.stop().await;
     assert!(backend.seen(MESSAGES).is_empty());
     let _server = TestServer::in_folder(folder, copied_to(&backend)).await;
@@ -340,6 +370,7 @@ fn hooked(backend: &Backend, dms: bool) -> impl FnOnce(&mut Config) {
     move |config| {
         config.copies.webhook = Some(Webhook { url, key, dms });
         config.limits.sync_backoff_seconds = 0;
+        config.limits.linger_seconds = 0;
     }
 }
 
@@ -393,6 +424,27 @@ async fn a_webhook_hears_signed_what_is_said_from_now_on_and_no_direct_messages(
 }
 
 #[tokio::test]
+async fn a_message_that_is_not_taken_behind_direct_ones_is_the_next_for_an_operator_too() {
+    let backend = Backend::start().await;
+    let server = TestServer::with(hooked(&backend, false)).await;
+    backend.answers(HOOK, Reply::status(500).header("retry-after: 3600"));
+    let mut ann = server.client("ann").await;
+    ann.send_dm(1, "nobody else's").await;
+    say(&mut ann, 2).await;
+    let failing = async {
+        while server.copy("webhook").failing().is_none() {
+            ann.ping().await;
+        }
+    };
+    soon("a failure", failing).await;
+    backend.answers(HOOK, Reply::status(200));
+    sync(server.folder.path(), &["skip", "2"]);
+    copied(&server, "webhook", 3, &mut ann).await;
+    let sent: Vec<i64> = backend.seen(HOOK).iter().map(verified).collect();
+    assert_eq!(sent, [2, 3]);
+}
+
+#[tokio::test]
 async fn passing_over_many_direct_messages_is_not_a_commit_for_each() {
     let backend = Backend::start().await;
     let server = TestServer::with(hooked(&backend, false)).await;
@@ -401,14 +453,15 @@ async fn passing_over_many_direct_messages_is_not_a_commit_for_each() {
     let server = TestServer::in_folder(server.stop().await, |config| config.limits.rate_limit = 0);
     let server = server.await;
     let mut ann = server.client("ann").await;
-    for _ in 0..600 {
+    for _ in 0..150 {
         ann.send_dm(1, "psst").await;
     }
     say(&mut ann, 1).await;
+    drop(ann);
     let server = TestServer::in_folder(server.stop().await, hooked(&backend, false)).await;
     let mut ann = server.client("ann").await;
-    copied(&server, "webhook", 602, &mut ann).await;
-    assert_eq!(verified(backend.seen(HOOK).last().unwrap()), 602);
+    copied(&server, "webhook", 152, &mut ann).await;
+    assert_eq!(verified(backend.seen(HOOK).last().unwrap()), 152);
     let stats = http::get(server.address, "/api/v1/stats").await.json();
     let commits = stats["commits"]["count"].as_u64().unwrap();
     assert!((1..10).contains(&commits), "{commits} commits");
@@ -437,6 +490,11 @@ async fn a_webhook_without_a_secret_gets_one_that_is_kept_to_its_owner() {
         server.greeting.contains(path.to_str().unwrap()),
         "{}",
         server.greeting
+    );
+    assert!(
+        server
+            .greeting
+            .contains("messages in rooms go to the webhook")
     );
     assert!(!server.greeting.contains(HOOK), "{}", server.greeting);
     let secret = std::fs::read(&path).unwrap();
@@ -553,6 +611,32 @@ async fn a_copy_that_comes_back_through_a_proxy_is_not_stored_again() {
     copied(&server, "backend", 3, &mut client).await;
     assert_eq!(server.copy("backend").delivered(), 3);
     assert_eq!(client.room_history("general").await.len(), 3);
+}
+
+#[tokio::test]
+async fn two_servers_that_copy_to_each_other_end_with_what_was_said() {
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = |url: String| {
+        let bearer = format!("Bearer {}", token(1, "ann", 3600));
+        move |config: &mut Config| {
+            config.backend = Some(url.parse().unwrap());
+            config.copies.to_backend = true;
+            config.copies.backend_bearer = Some(bearer.parse().unwrap());
+        }
+    };
+    let first = TestServer::with(to(format!("http://{}", proxy.local_addr().unwrap()))).await;
+    let second = TestServer::with(to(format!("http://{}", first.address))).await;
+    tokio::spawn(forward(proxy, second.address));
+    for said in ["one", "two"] {
+        let hello = json!({"room": "general", "content": said});
+        assert_eq!(post(first.address, &[], hello).await.status, 201);
+    }
+    let mut client = first.client("ann").await;
+    copied(&first, "backend", 2, &mut client).await;
+    copied(&second, "backend", 2, &mut client).await;
+    // The name that it was copied under is a part of it, and differs from the name that it is copied on under.
+    assert_eq!(second.copy("backend").parked(), 2);
+    assert_eq!(client.room_history("general").await.len(), 2);
 }
 
 async fn forward(proxy: TcpListener, to: SocketAddr) {

@@ -11,10 +11,14 @@
 
 #![forbid(unsafe_code)]
 
-mod copies;
-mod moods;
-#[path = "../common/plain.rs"]
+#[path = "common/plain.rs"]
 mod plain;
+
+#[path = "backend/copies.rs"]
+mod copies;
+#[path = "backend/moods.rs"]
+mod moods;
+#[path = "backend/users.rs"]
 mod users;
 
 use std::{
