@@ -118,8 +118,8 @@ export class Conversations {
     for (const key of news) {
       const conversation = this.#all.get(key);
       const lastRead = conversation && await this.#lastOwn(conversation);
-      // Unless it was opened meanwhile, or put away.
-      if (conversation?.status === 'new' && this.#all.has(key)) session.read[key] = lastRead;
+      // Unless it was read meanwhile, or put away.
+      if (this.#all.has(key)) session.read[key] ??= lastRead;
       this.#remember();
       this.#changed();
     }
@@ -130,6 +130,7 @@ export class Conversations {
     const isOwn = ({ fromUser }) => fromUser === this.#session.user.id;
     if (isOwn(conversation.last)) return conversation.last.seq;
     const { messages } = await this.#history.page(conversation).catch(() => ({ messages: [] }));
+    if (messages.length === 0 && this.#isAnotherLog) return 0;
     return messages.findLast(isOwn)?.seq ?? (messages[0] ?? conversation.last).seq - 1;
   }
 

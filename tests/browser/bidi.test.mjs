@@ -126,6 +126,9 @@ test('in a message they turn nothing but the message itself: names, times and th
     assert.equal((await say(1, middle)).status, 201);
     await say(2, 'after: (2) d-e [f]');
     await page.waitForFunction((count) => document.querySelectorAll('#messages .message').length === count + 3, count);
+    // The list of rooms is drawn with the next frame.
+    await page.evaluate(() => new Promise((drawn) => { requestAnimationFrame(() => requestAnimationFrame(drawn)); }));
+    await page.locator('#rooms .last-text', { hasText: 'after: (2) d-e [f]' }).waitFor();
     assert.equal(await page.locator('#messages .content').nth(-2).evaluate((node) => node.textContent), middle, 'the text is what was written');
     const seen = await around(page);
     seen.head = seen.head.filter(([letter]) => !/\d/.test(letter)); // the count goes on

@@ -455,6 +455,29 @@ test('in another log a DM counts from its first message, also when only later on
   for (const peer of [2, 3]) assert.equal(conversations.unread(conversations.receive(dm(peer, 2))), 2, 'the first came before the page was back');
 });
 
+test('a direct conversation that the list tells of while the history is reloaded counts what was not read', async () => {
+  let answer;
+  const history = new Promise((resolve) => { answer = resolve; });
+  const session = newSession('t', { id: 1, username: 'ann' }, 'standalone');
+  const conversations = new Conversations({ chat: { on() {}, rooms: ['general'], dmHistory: () => history }, session, remember() {}, changed() {} });
+  const messages = [1, 2, 3].map((seq) => ({ id: seq, seq, fromUser: 2, to: 1, username: 'bob', content: `message ${seq}` }));
+  const told = conversations.toldOfDms([{ with: { id: 2, username: 'bob' }, lastSeq: 3, lastMessage: messages[2] }]);
+  conversations.reset({ reason: 'epoch', newLog: true, rooms: [], dms: [{ with: 2, messages, hasMore: false, lastSeq: 3 }] });
+  answer({ messages, hasMore: false });
+  await told;
+  assert.equal(conversations.unread(conversations.list.find(({ peer }) => peer === 2)), 3);
+});
+
+test('in another log nothing of a direct conversation was read, also when its history cannot be had', async () => {
+  const session = { ...newSession('t', { id: 1, username: 'ann' }, 'standalone'), epoch: 'before' };
+  const chat = { on() {}, rooms: ['general'], dmHistory: async () => { throw new Error('not now'); } };
+  const conversations = new Conversations({ chat, session, remember() {}, changed() {} });
+  conversations.welcomed('after');
+  const lastMessage = { id: 3, seq: 3, fromUser: 2, to: 1, username: 'bob', content: 'the third' };
+  await conversations.toldOfDms([{ with: { id: 2, username: 'bob' }, lastSeq: 3, lastMessage }]);
+  assert.equal(conversations.unread(conversations.list.find(({ peer }) => peer === 2)), 3);
+});
+
 test('where the log has become shorter, what was read of its lost end is not read of the new one', () => {
   const session = { ...newSession('t', { id: 1, username: 'ann' }, 'standalone'), read: { 'room:general': 9 }, closed: { 'dm:2': 50 } };
   const conversations = new Conversations({ chat: { on() {}, rooms: ['general'] }, session, remember() {}, changed() {} });
