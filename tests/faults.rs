@@ -25,8 +25,9 @@ use chat_server::{
     },
     session::{Event, Timing},
     store::{
-        Account, Answer, Begin, Directory, Follower, Followers, Messages, NewAccount, NewMessage,
-        Page, Parked, Receipt, RoomOutcome, Scope, Standing, StoreError, StoredRoom, User,
+        Account, Answer, Begin, Directory, Follower, Followers, Messages, Neighbours, NewAccount,
+        NewMessage, Page, Parked, Receipt, RoomOutcome, Scope, Standing, StoreError, StoredRoom,
+        User,
         sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
     },
 };
@@ -158,6 +159,8 @@ impl Directory for FaultyStore {
         or_fail!(self, self.inner.probe())
     }
 }
+
+impl Neighbours for FaultyStore {}
 
 impl Followers for FaultyStore {
     fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>> {

@@ -3,6 +3,7 @@
 //! Plain maps under one plain mutex, which is never held across an `.await`. Lock order: the hub's, then one outbox's.
 //! The hub does not know what a frame says, where it was stored, or what time it is; only the relay publishes to it.
 
+mod connected;
 mod load;
 mod outbox;
 mod queue;
@@ -24,7 +25,7 @@ use crate::{
     frame::Frame,
     protocol::{Cursor, MessageId, RoomName, UserId},
     seeded::{self, Step},
-    store::{Inbox, Origin},
+    store::{Connected, Inbox, Origin},
 };
 
 type Readers = HashMap<Origin, Arc<Outbox>>;
@@ -54,6 +55,10 @@ struct Inner {
     rooms: HashMap<RoomName, Room>,
     /// Everything up to here has been published; what is published next has a larger id.
     floor: Cursor,
+    /// How often somebody came, went, joined or left.
+    changes: u64,
+    /// Who is connected to the other servers over this log.
+    elsewhere: Connected,
 }
 
 /// Who gets a message.
@@ -90,6 +95,7 @@ impl Hub {
     pub fn connect(self: &Arc<Self>, user: UserId, outbox: Arc<Outbox>) -> Presence {
         let mut inner = self.lock();
         inner.next_connection += 1;
+        inner.changes += 1;
         let id = Origin(inner.next_connection);
         inner
             .users
@@ -162,25 +168,6 @@ impl Hub {
     /// The position after everything that was published.
     pub fn floor(&self) -> Cursor {
         self.lock().floor
-    }
-
-    /// How many users have joined each of `rooms`.
-    pub fn member_counts<'a>(&self, rooms: impl Iterator<Item = &'a RoomName>) -> Vec<usize> {
-        let inner = self.lock();
-        rooms
-            .map(|room| inner.rooms.get(room).map_or(0, |room| room.members.len()))
-            .collect()
-    }
-
-    /// Which of `users` have a connection.
-    pub fn are_online(&self, users: impl Iterator<Item = UserId>) -> Vec<bool> {
-        let inner = self.lock();
-        users.map(|user| inner.users.contains_key(&user)).collect()
-    }
-
-    /// Everybody who has a connection, in no order.
-    pub fn online(&self) -> Vec<UserId> {
-        self.lock().users.keys().copied().collect()
     }
 
     /// Resolves once everything up to `id` has been queued to everybody who should have it.
@@ -301,6 +288,7 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         let mut inner = self.hub.lock();
+        inner.changes += 1;
         if let Entry::Occupied(mut readers) = inner.users.entry(self.user) {
             readers.get_mut().remove(&self.id);
             if readers.get().is_empty() {
@@ -322,6 +310,7 @@ fn enter(
     outbox: &Arc<Outbox>,
 ) {
     if !rooms.contains_key(room) {
+        inner.changes += 1;
         rooms.insert(room.clone(), inner.floor);
         let entered = inner.rooms.entry(room.clone()).or_default();
         entered.readers.insert(connection, outbox.clone());
@@ -331,6 +320,7 @@ fn enter(
 
 /// Takes the user's connection out of the room and forgets a room that nobody is left in.
 fn exit(inner: &mut Inner, room: RoomName, (connection, user): (Origin, UserId)) {
+    inner.changes += 1;
     let Entry::Occupied(mut left) = inner.rooms.entry(room) else {
         return;
     };

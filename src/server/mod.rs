@@ -5,6 +5,7 @@
 mod authority;
 mod copies;
 mod door;
+mod neighbours;
 mod wiring;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -85,6 +86,13 @@ impl Server {
             metrics: &metrics,
         };
         let copies = copying.run(&tasks, &stop).await?;
+        if store.can_have_neighbours() {
+            tasks.spawn(neighbours::meet_until(
+                stop.clone(),
+                store.clone(),
+                hub.clone(),
+            ));
+        }
         let app = wiring::app(
             &config,
             store,

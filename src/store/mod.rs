@@ -6,6 +6,7 @@
 
 mod feed;
 mod followers;
+mod neighbours;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod sqlite;
@@ -14,6 +15,7 @@ use std::{future::Future, pin::Pin};
 
 pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
 pub use followers::{Begin, Follower, Followers, Parked, Standing};
+pub use neighbours::{Connected, Neighbours};
 
 use tokio::sync::oneshot;
 
@@ -25,8 +27,8 @@ use crate::protocol::{
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Everything that a backend of this program must be.
-pub trait Store: Messages + Directory + Followers + std::fmt::Debug {}
-impl<T: Messages + Directory + Followers + std::fmt::Debug> Store for T {}
+pub trait Store: Messages + Directory + Followers + Neighbours + std::fmt::Debug {}
+impl<T: Messages + Directory + Followers + Neighbours + std::fmt::Debug> Store for T {}
 
 /// The log itself.
 pub trait Messages: Send + Sync {

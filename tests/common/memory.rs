@@ -20,8 +20,8 @@ use chat_server::{
     },
     store::{
         Account, Answer, AppendError, Begin, CommitFeed, Committed, Directory, FeedSender,
-        Follower, Inbox, Messages, NewAccount, NewMessage, Page, Receipt, RoomOutcome, Scope,
-        Standing, StoreError, StoredRoom, User, feed,
+        Follower, Inbox, Messages, Neighbours, NewAccount, NewMessage, Page, Receipt, RoomOutcome,
+        Scope, Standing, StoreError, StoredRoom, User, feed,
     },
 };
 use tokio::{
@@ -749,3 +749,5 @@ impl Directory for MemoryStore {
         Box::pin(self.ask(Job::Probe))
     }
 }
+
+impl Neighbours for MemoryStore {}

@@ -13,6 +13,8 @@ mod inbox;
 mod listing;
 mod migration;
 #[cfg(feature = "postgres")]
+mod neighbours;
+#[cfg(feature = "postgres")]
 mod nodes;
 mod read;
 

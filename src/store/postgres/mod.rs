@@ -69,6 +69,7 @@ mod heads;
 mod inbox;
 mod known;
 mod listen;
+mod neighbours;
 mod reader;
 mod rows;
 mod schema;
@@ -92,6 +93,7 @@ use crate::{
 };
 use announce::Announcer;
 use connect::{Database, Pool};
+use neighbours::Node;
 use writer::{Job, Writer};
 
 /// How often a node looks for what nobody told it of. A foreign row is with its readers well within a second.
@@ -128,6 +130,7 @@ pub struct PgStore {
     epoch: String,
     patience: Duration,
     clock: Clock,
+    node: Node,
 }
 
 /// Ends the writer: returned beside the store, and kept by whoever stops the program.
@@ -184,6 +187,7 @@ impl PgStore {
             epoch: opened.epoch,
             patience: options.patience,
             clock: options.clock.clone(),
+            node: Node::default(),
         };
         Ok((store, feed, handle))
     }

@@ -111,3 +111,13 @@ CREATE TABLE chat_parked (
     PRIMARY KEY (follower, message)
 );
 CREATE INDEX chat_parked_due ON chat_parked (follower, message) WHERE due_again;
+
+-- The servers over this log, and who is connected to each: room and member stand at the same place of both lists. Empty
+-- after a crash, and written again soon.
+CREATE UNLOGGED TABLE chat_nodes (
+    node    BIGINT      PRIMARY KEY,
+    seen    TIMESTAMPTZ NOT NULL,
+    users   BIGINT[]    NOT NULL,
+    rooms   TEXT[]      NOT NULL,
+    members BIGINT[]    NOT NULL
+) WITH (fillfactor = 50);

@@ -31,8 +31,8 @@ pub use open::remembered_mode;
 pub use refusal::{Mode, OpenError};
 
 use super::{
-    Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page,
-    Receipt, RoomOutcome, Scope, StoreError, StoredRoom, User, feed,
+    Account, Answer, AppendError, CommitFeed, Directory, Messages, Neighbours, NewAccount,
+    NewMessage, Page, Receipt, RoomOutcome, Scope, StoreError, StoredRoom, User, feed,
 };
 use crate::{
     clock::Clock,
@@ -306,6 +306,9 @@ impl Directory for SqliteStore {
         Box::pin(self.ask(|reply| Job::Probe { reply }))
     }
 }
+
+/// One server holds the lock of the file.
+impl Neighbours for SqliteStore {}
 
 #[cfg(test)]
 mod tests {
