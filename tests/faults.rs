@@ -25,10 +25,10 @@ use chat_server::{
     },
     session::{Event, Timing},
     store::{
-        Account, Answer, Begin, Directory, Follower, Followers, Messages, Neighbours, NewAccount,
-        NewMessage, Page, Parked, Receipt, RoomOutcome, Scope, Standing, StoreError, StoredRoom,
-        User,
-        sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
+        Account, Answer, Begin, Counters, Directory, Follower, Followers, Messages, Mode,
+        Neighbours, NewAccount, NewMessage, Options, Page, Parked, Receipt, RoomOutcome, Scope,
+        Standing, StoreError, StoredRoom, User,
+        sqlite::{SqliteStore, WriterHandle},
     },
 };
 use common::soon;
@@ -249,8 +249,12 @@ async fn play_with(
     silent_append: usize,
 ) -> Run {
     let folder = tempfile::tempdir().unwrap();
-    let (inner, feed, writer) =
-        SqliteStore::open(&options(folder.path()), Counters::default()).unwrap();
+    let (inner, feed, writer) = SqliteStore::open(
+        &folder.path().join("chat.db"),
+        &options(),
+        Counters::default(),
+    )
+    .unwrap();
     for id in 1..=2 {
         inner.see_user(user(id), name(id)).await.unwrap();
     }
@@ -298,9 +302,8 @@ async fn talk(mut wire: Wire, script: &[&str]) -> (Vec<Value>, End) {
     }
 }
 
-fn options(folder: &std::path::Path) -> Options {
+fn options() -> Options {
     Options {
-        path: folder.join("chat.db"),
         mode: Mode::Integrated,
         switch_mode: false,
         write_queue: 16,
@@ -308,6 +311,7 @@ fn options(folder: &std::path::Path) -> Options {
         feed_batches: 16,
         readers: 1,
         patience: Duration::from_secs(5),
+        wait: Duration::ZERO,
         clock: Clock::default(),
     }
 }

@@ -121,3 +121,11 @@ CREATE UNLOGGED TABLE chat_nodes (
     rooms   TEXT[]      NOT NULL,
     members BIGINT[]    NOT NULL
 ) WITH (fillfactor = 50);
+
+-- What a node made up and all must know: the key that signs built-in accounts' tokens, the webhook's secret.
+CREATE TABLE chat_secrets (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+-- Whoever may read messages may not for that make tokens.
+REVOKE ALL ON chat_secrets FROM PUBLIC;
