@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use crate::store::{StoreError, sqlite::OpenError};
+use crate::store::{StoreError, sqlite::OpenError, transfer::TransferError};
 
 /// Why the server does not start, for the operator: each names the flag or variable, and the fix.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum StartupError {
         /// What is wrong.
         source: std::io::Error,
     },
+    /// A copy that was not made.
+    #[error(transparent)]
+    Copy(TransferError),
     /// Something that the system refused.
     #[error("{what}: {source}")]
     System {

@@ -9,6 +9,7 @@ mod followers;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod sqlite;
+pub mod transfer;
 
 use std::{future::Future, pin::Pin};
 

@@ -69,10 +69,14 @@ mod heads;
 mod inbox;
 mod known;
 mod listen;
+mod presence;
 mod reader;
 mod rows;
 mod schema;
 mod take_in;
+mod transfer;
+mod transfer_rows;
+mod transfer_writes;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -81,6 +85,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::OpenError;
+pub(super) use transfer::{open_source, open_target};
 
 use super::{
     Answer, AppendError, CommitFeed, Messages, NewMessage, Page, Receipt, Scope, StoreError, feed,
