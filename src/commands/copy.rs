@@ -9,9 +9,12 @@ use clap::Args;
 
 use super::print;
 use crate::{
-    config::StartupError,
+    config::{StartupError, location},
     protocol::printable,
-    store::transfer::{self, Place, Progress, Report, Step},
+    store::{
+        Location,
+        transfer::{self, Progress, Report, Step},
+    },
 };
 
 /// What `copy` takes.
@@ -43,30 +46,28 @@ pub(super) async fn run(args: &CopyArgs) -> Result<u8, StartupError> {
     Ok(0)
 }
 
-fn place(name: &str, given: &str) -> Result<Place, StartupError> {
-    if given.starts_with("postgres://") || given.starts_with("postgresql://") {
-        #[cfg(feature = "postgres")]
-        return Ok(Place::Postgres(given.to_owned()));
-        #[cfg(not(feature = "postgres"))]
+fn place(name: &str, given: &str) -> Result<Location, StartupError> {
+    let is_postgres = given.starts_with("postgres://") || given.starts_with("postgresql://");
+    if is_postgres && cfg!(not(feature = "postgres")) {
         return Err(StartupError::Usage(format!(
             "{name} is a PostgreSQL database, and this chat-server was built without it: build it with --features postgres \
              (a copy from one file to another works in this one, too)"
         )));
     }
-    let path = given.strip_prefix("sqlite:").unwrap_or(given);
-    let path = path.strip_prefix("//").unwrap_or(path);
-    let path = path.split('?').next().unwrap_or_default();
-    if path.is_empty() || path == ":memory:" || path.contains("://") {
-        return Err(StartupError::Usage(format!(
-            "{name} must be a file, such as chat.db, or postgres://user:password@host/database"
-        )));
-    }
-    Ok(Place::File(path.into()))
+    location(given).map_err(|error| match error {
+        // Elsewhere a database is given by a flag.
+        StartupError::Usage(words) => StartupError::Usage(
+            words
+                .replace("--db (DATABASE_URL)", name)
+                .replace("--db ", ""),
+        ),
+        error => error,
+    })
 }
 
-fn is_one(from: &Place, to: &Place) -> bool {
+fn is_one(from: &Location, to: &Location) -> bool {
     match (from, to) {
-        (Place::File(from), Place::File(to)) => {
+        (Location::File(from), Location::File(to)) => {
             let same = from.canonicalize().ok();
             from == to || same.is_some() && same == to.canonicalize().ok()
         }

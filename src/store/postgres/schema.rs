@@ -10,14 +10,13 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use super::{
-    Options,
     append::AppendSql,
     connect::Database,
     error::{Fault, OpenError},
     presence,
     take_in::{self, TakeInSql},
 };
-use crate::store::sqlite::Mode;
+use crate::store::{Mode, Options};
 
 /// What the schema below writes into `chat_log.version`.
 pub(super) const SCHEMA_VERSION: i32 = 1;

@@ -14,6 +14,7 @@ use std::{cmp::Ordering, time::Duration};
 use tokio_postgres::{Client, error::SqlState};
 
 use super::{
+    Url,
     append::AppendSql,
     connect::{Database, Session},
     error::{Fault as WriteFault, OpenError, text},
@@ -24,8 +25,7 @@ use super::{
     transfer_writes::Writes,
 };
 use crate::store::{
-    Answer,
-    sqlite::Mode,
+    Answer, Mode,
     transfer::{Facts, Fault, Found, Kind, Row, Source, Target},
 };
 
@@ -50,8 +50,8 @@ impl From<tokio_postgres::Error> for Fault {
     }
 }
 
-async fn enter(url: &str) -> Result<Session, Fault> {
-    let database = Database::parse(url, PATIENCE)?;
+async fn enter(url: &Url) -> Result<Session, Fault> {
+    let database = Database::parse(url.as_str(), PATIENCE)?;
     let session = database.connect().await.map_err(OpenError::Unreachable)?;
     let client = &session.client;
     client.batch_execute(NO_HURRY).await?;
@@ -66,7 +66,7 @@ async fn enter(url: &str) -> Result<Session, Fault> {
 }
 
 /// Opens the log in the database at `url` for reading. What other programs inserted is taken into it first.
-pub(in crate::store) async fn open_source(url: &str) -> Result<Box<dyn Source>, Fault> {
+pub(in crate::store) async fn open_source(url: &Url) -> Result<Box<dyn Source>, Fault> {
     let session = enter(url).await?;
     let client = &session.client;
     if !schema::has_log(client).await? {
@@ -94,7 +94,7 @@ pub(in crate::store) async fn open_source(url: &str) -> Result<Box<dyn Source>, 
 }
 
 /// Opens the database at `url` for writing: nothing was ever said in it, or an earlier copy filled it.
-pub(in crate::store) async fn open_target(url: &str, facts: &Facts) -> Result<Found, Fault> {
+pub(in crate::store) async fn open_target(url: &Url, facts: &Facts) -> Result<Found, Fault> {
     let session = enter(url).await?;
     let client = &session.client;
     if schema::has_log(client).await? {

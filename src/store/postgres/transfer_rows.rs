@@ -10,8 +10,7 @@ use super::{
 use crate::{
     protocol::{MessageId, RoomName, Timestamp, UserId, Username},
     store::{
-        Follower, Parked, StoreError,
-        sqlite::Mode,
+        Follower, Mode, Parked, StoreError,
         transfer::{
             AccountRow, Facts, Fault, KEPT, Kept, Kind, PairRow, RoomRow, Row, UserRow, plain,
         },

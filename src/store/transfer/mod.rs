@@ -15,8 +15,6 @@ mod digest;
 mod error;
 mod rows;
 
-use std::path::PathBuf;
-
 pub use compare::Tally;
 pub(super) use error::Fault;
 pub use error::{End, TransferError};
@@ -24,17 +22,7 @@ pub(super) use rows::{AccountRow, Facts, KEPT, Kept, Kind, PairRow, RoomRow, Row
 
 #[cfg(feature = "postgres")]
 use super::postgres;
-use super::{Answer, sqlite};
-
-/// Where a log lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In a file.
-    File(PathBuf),
-    /// In a PostgreSQL database, by its URL.
-    #[cfg(feature = "postgres")]
-    Postgres(String),
-}
+use super::{Answer, Location, sqlite};
 
 /// Rows at a time: what is held in memory.
 const PAGE: usize = 1000;
@@ -124,8 +112,8 @@ pub struct Report {
 
 /// Copies the log at `from` to `to`, and compares; `watch` hears how it goes.
 pub async fn copy(
-    from: &Place,
-    to: &Place,
+    from: &Location,
+    to: &Location,
     watch: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report, TransferError> {
     let mut source = open_source(from)
@@ -198,18 +186,18 @@ async fn fill(
     settled.map_err(|fault| fault.at(End::To))
 }
 
-async fn open_source(place: &Place) -> Result<Box<dyn Source>, Fault> {
+async fn open_source(place: &Location) -> Result<Box<dyn Source>, Fault> {
     match place {
-        Place::File(path) => sqlite::open_source(path),
+        Location::File(path) => sqlite::open_source(path),
         #[cfg(feature = "postgres")]
-        Place::Postgres(url) => postgres::open_source(url).await,
+        Location::Postgres(url) => postgres::open_source(url).await,
     }
 }
 
-async fn open_target(place: &Place, facts: &Facts) -> Result<Found, Fault> {
+async fn open_target(place: &Location, facts: &Facts) -> Result<Found, Fault> {
     match place {
-        Place::File(path) => sqlite::open_target(path, facts),
+        Location::File(path) => sqlite::open_target(path, facts),
         #[cfg(feature = "postgres")]
-        Place::Postgres(url) => postgres::open_target(url, facts).await,
+        Location::Postgres(url) => postgres::open_target(url, facts).await,
     }
 }

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fmt};
 
 use crate::{
     protocol::{Message, RoomName, UserId, Username},
-    store::{Follower, Parked, Standing, sqlite::Mode},
+    store::{Follower, Mode, Parked, Standing},
 };
 
 /// What is kept secret beside a log: the key of the built-in accounts' tokens, and the webhook's secret.
