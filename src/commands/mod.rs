@@ -1,5 +1,6 @@
 //! What the executable can do. Only here, in `main` and in `telemetry` is anything printed.
 
+mod copy;
 mod doctor;
 mod new_epoch;
 #[cfg(feature = "seeded_bugs")]
@@ -50,6 +51,8 @@ enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// Rename the log of a file that was copied back by hand, so that no client takes it for what it knew
     NewEpoch(StorageArgs),
+    /// Move everything into another database: a file into PostgreSQL, PostgreSQL into a file
+    Copy(copy::CopyArgs),
     /// See how the copies for other servers stand, and decide about messages that one refused
     #[command(subcommand)]
     Sync(sync::SyncCommand),
@@ -74,6 +77,7 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
         Some(Command::Token(args)) => token::run(&args, surroundings).await,
         Some(Command::Doctor(args)) => doctor::run(*args, surroundings).await,
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
+        Some(Command::Copy(args)) => copy::run(&args).await,
         Some(Command::Sync(command)) => sync::run(&command),
         None => serve::run(cli.serve, surroundings).await,
     }

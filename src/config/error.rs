@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::store::{OpenError, SecretError, StoreError, sqlite};
+use crate::store::{OpenError, SecretError, StoreError, sqlite, transfer::TransferError};
 
 /// Why the server does not start, for the operator: each names the flag or variable, and the fix.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum StartupError {
     /// A secret that is kept with the database.
     #[error("--db: {0}")]
     Secret(#[from] SecretError),
+    /// A copy that was not made.
+    #[error(transparent)]
+    Copy(TransferError),
     /// Something that the system refused.
     #[error("{what}: {source}")]
     System {

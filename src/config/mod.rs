@@ -32,7 +32,7 @@ use crate::{
 };
 pub(crate) use backend::http_url;
 use error::usage;
-pub use storage::{NamedSecret, StorageArgs};
+pub use storage::{NamedSecret, StorageArgs, location};
 
 /// What `chat-server` takes to serve.
 #[derive(Args, Clone, Debug)]

@@ -76,33 +76,7 @@ pub struct NamedSecret {
 impl StorageArgs {
     /// What `--db` means.
     pub fn database(&self) -> Result<Location, StartupError> {
-        let db = self.db.as_str();
-        if db.starts_with("postgres://") || db.starts_with("postgresql://") {
-            return postgres(db);
-        }
-        let path = match db.split_at_checked("sqlite:".len()) {
-            // As a URL, with options that other libraries write behind it.
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sqlite:") => {
-                let rest = rest.strip_prefix("//").unwrap_or(rest);
-                rest.split('?').next().unwrap_or_default()
-            }
-            _ => db,
-        };
-        if path.starts_with("file:") {
-            return usage(
-                "--db (DATABASE_URL) takes a path, not a file: URI: use one such as --db chat.db",
-            );
-        }
-        if path.is_empty() || path == ":memory:" {
-            return usage("--db (DATABASE_URL) must name a file, such as --db chat.db");
-        }
-        // Two letters or more before "://": no drive letter, and no file that anybody means.
-        if let Some((scheme, _)) = path.split_once("://") {
-            return usage(format!(
-                "--db (DATABASE_URL) begins with {scheme}://, which is not known: use a file, such as --db chat.db"
-            ));
-        }
-        Ok(Location::File(path.into()))
+        location(&self.db)
     }
 
     /// The backend's secret, if one is set: the file of the flag, else `environment`, the value of JWT_SECRET.
@@ -195,6 +169,36 @@ impl StorageArgs {
             audience: self.jwt_audience.clone(),
         }
     }
+}
+
+/// What was given for a database, in the words of `--db`.
+pub fn location(db: &str) -> Result<Location, StartupError> {
+    if db.starts_with("postgres://") || db.starts_with("postgresql://") {
+        return postgres(db);
+    }
+    let path = match db.split_at_checked("sqlite:".len()) {
+        // As a URL, with options that other libraries write behind it.
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sqlite:") => {
+            let rest = rest.strip_prefix("//").unwrap_or(rest);
+            rest.split('?').next().unwrap_or_default()
+        }
+        _ => db,
+    };
+    if path.starts_with("file:") {
+        return usage(
+            "--db (DATABASE_URL) takes a path, not a file: URI: use one such as --db chat.db",
+        );
+    }
+    if path.is_empty() || path == ":memory:" {
+        return usage("--db (DATABASE_URL) must name a file, such as --db chat.db");
+    }
+    // Two letters or more before "://": no drive letter, and no file that anybody means.
+    if let Some((scheme, _)) = path.split_once("://") {
+        return usage(format!(
+            "--db (DATABASE_URL) begins with {scheme}://, which is not known: use a file, such as --db chat.db"
+        ));
+    }
+    Ok(Location::File(path.into()))
 }
 
 #[cfg(feature = "postgres")]

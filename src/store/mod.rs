@@ -13,6 +13,7 @@ pub mod postgres;
 mod secrets;
 mod size;
 pub mod sqlite;
+pub mod transfer;
 
 use std::{future::Future, pin::Pin};
 

@@ -25,6 +25,11 @@ pub enum OpenError {
         "the database of --db (DATABASE_URL) cannot be opened: {0}; check that it runs, and its host, name, user and password"
     )]
     Unreachable(String),
+    /// Somebody moves it.
+    #[error(
+        "a chat-server copy is at work on the database of --db (DATABASE_URL); start again when it has ended"
+    )]
+    Copying,
     /// Before version 15.
     #[error("the database server is PostgreSQL {0}, and chat-server needs 15 or newer")]
     OldServer(String),

@@ -14,7 +14,7 @@ use crate::{
     store::{Answer, Begin, Follower, Followers, Parked, Standing, StoreError},
 };
 
-const STANDINGS: &str = "
+pub(super) const STANDINGS: &str = "
     SELECT f.name, f.position, f.failing_since, f.failing_reason,
         (SELECT count(*) FROM chat_parked p WHERE p.follower = f.name)
     FROM chat_followers f WHERE $1::text IS NULL OR f.name = $1 ORDER BY f.name";
@@ -37,7 +37,7 @@ async fn standings(pool: &Pool, only: Option<Follower>) -> Result<Vec<Standing>,
     found.iter().map(standing).collect()
 }
 
-fn standing(row: &Row) -> Result<Standing, StoreError> {
+pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
     let name: &str = get(row, 0)?;
     let follower = Follower::ALL.into_iter().find(|it| it.as_str() == name);
     let failing: (Option<i64>, Option<String>) = (get(row, 2)?, get(row, 3)?);

@@ -23,7 +23,7 @@ use super::{
     LOOK_EVERY,
     announce::Announcer,
     connect::{Database, Pool, Session},
-    rows,
+    presence, rows,
     writer::Job,
 };
 use crate::store::StoreError;
@@ -150,6 +150,7 @@ impl Listener {
                 .query_one("SELECT pg_backend_pid()", &[])
                 .await?;
             own.store(row.try_get(0)?, Relaxed);
+            presence::join(&session.client).await?;
             // What is rung is not worth a wait for the disk.
             let listen = "SET synchronous_commit = off; LISTEN chat_log";
             session.client.batch_execute(listen).await

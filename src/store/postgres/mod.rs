@@ -70,11 +70,15 @@ mod inbox;
 mod known;
 mod listen;
 mod neighbours;
+mod presence;
 mod reader;
 mod rows;
 mod schema;
 mod secrets;
 mod take_in;
+mod transfer;
+mod transfer_rows;
+mod transfer_writes;
 mod url;
 mod writer;
 
@@ -85,6 +89,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::OpenError;
 pub(super) use secrets::{keep_secret, look_for_secret};
+pub(super) use transfer::{open_source, open_target};
 pub use url::Url;
 
 use super::{

@@ -13,6 +13,7 @@ use super::{
     append::AppendSql,
     connect::Database,
     error::{Fault, OpenError},
+    presence,
     take_in::{self, TakeInSql},
 };
 use crate::store::{Mode, Options};
@@ -20,7 +21,7 @@ use crate::store::{Mode, Options};
 /// What the schema below writes into `chat_log.version`.
 pub(super) const SCHEMA_VERSION: i32 = 1;
 
-const SCHEMA: &str = include_str!("schema.sql");
+pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
 /// `chat` in ASCII: the key of the advisory lock.
 const LOCK_KEY: i64 = 0x6368_6174;
@@ -58,6 +59,9 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
     let session = database.connect().await.map_err(OpenError::Unreachable)?;
     let client = &session.client;
     judge_server(client).await?;
+    if !presence::join(client).await? {
+        return Err(OpenError::Copying);
+    }
     if !has_log(client).await? {
         install(client, options.mode).await?;
     }
@@ -106,7 +110,7 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
     })
 }
 
-async fn judge_server(client: &Client) -> Result<(), OpenError> {
+pub(super) async fn judge_server(client: &Client) -> Result<(), OpenError> {
     let row = client
         .query_one(
             "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('fsync')",
@@ -124,7 +128,7 @@ async fn judge_server(client: &Client) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn has_log(client: &Client) -> Result<bool, OpenError> {
+pub(super) async fn has_log(client: &Client) -> Result<bool, OpenError> {
     let row = client
         .query_one("SELECT to_regclass('chat_log') IS NOT NULL", &[])
         .await?;
@@ -170,7 +174,7 @@ async fn install(client: &Client, mode: Mode) -> Result<(), OpenError> {
 }
 
 /// Tables that are there must have what is read of them.
-async fn judge_tables(client: &Client) -> Result<(), OpenError> {
+pub(super) async fn judge_tables(client: &Client) -> Result<(), OpenError> {
     for (table, needed) in NEEDED {
         let found = columns_of(client, table).await?;
         let missing = needed
@@ -184,14 +188,14 @@ async fn judge_tables(client: &Client) -> Result<(), OpenError> {
 }
 
 /// The columns of the table of this name that an unqualified statement means; none, if there is no such table.
-async fn columns_of(client: &Client, table: &str) -> Result<Vec<String>, OpenError> {
+pub(super) async fn columns_of(client: &Client, table: &str) -> Result<Vec<String>, OpenError> {
     let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
     let rows = client.query(sql, &[&table]).await?;
     let names = rows.iter().map(|row| row.try_get(0));
     Ok(names.collect::<Result<_, _>>()?)
 }
 
-async fn has_sequence(client: &Client) -> Result<bool, OpenError> {
+pub(super) async fn has_sequence(client: &Client) -> Result<bool, OpenError> {
     let sql = "SELECT pg_get_serial_sequence('messages', 'id') IS NOT NULL";
     Ok(client.query_one(sql, &[]).await?.try_get(0)?)
 }

@@ -22,6 +22,7 @@ use super::{
     heads::STATUS,
     known::{Outcome, ack_of},
     listen::Bell,
+    presence,
     schema::Shape,
     take_in::{self, TakeInSql},
 };
@@ -215,6 +216,9 @@ impl Writer {
             };
             let session = self.database.connect().await.map_err(unavailable)?;
             session.client.batch_execute(DURABLE).await?;
+            if !presence::join(&session.client).await? {
+                return Err(Fault::Undone(StoreError::Unavailable(presence::COPYING)));
+            }
             let append = AppendSql::prepare(&session.client, self.shape).await?;
             let take_in = TakeInSql::prepare(&session.client, self.shape).await?;
             self.ready = Some(Ready {

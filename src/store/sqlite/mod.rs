@@ -16,6 +16,8 @@ mod open;
 mod reader;
 mod refusal;
 mod statements;
+mod transfer;
+mod transfer_rows;
 mod writer;
 
 use std::path::Path;
@@ -29,6 +31,7 @@ pub use lock::{FileLock, companion};
 pub use migrate::SCHEMA_VERSION;
 pub use open::remembered_mode;
 pub use refusal::OpenError;
+pub(super) use transfer::{open_source, open_target};
 
 use super::{
     Account, Answer, AppendError, CommitFeed, Counters, Directory, Messages, Neighbours,

@@ -154,6 +154,7 @@ fn judge_tags(path: &Path, application_id: i32, version: i32) -> Result<(), Open
             known: migrate::SCHEMA_VERSION,
         }),
         APPLICATION_ID => Ok(()),
+        COPY_ID => Err(OpenError::HalfCopy(path.to_owned())),
         _ => Err(OpenError::Foreign {
             path: path.to_owned(),
             what: "it is another program's SQLite database",
@@ -162,10 +163,13 @@ fn judge_tags(path: &Path, application_id: i32, version: i32) -> Result<(), Open
 }
 
 /// `chat` in ASCII; the same number stands in `schema.sql`.
-const APPLICATION_ID: i32 = 0x6368_6174;
+pub(super) const APPLICATION_ID: i32 = 0x6368_6174;
+
+/// `copy` in ASCII: a file that is being filled, and cannot be served yet.
+pub(super) const COPY_ID: i32 = 0x636f_7079;
 
 /// A connection that has changed nothing yet, and that leaves the WAL alone if it is closed now.
-fn raw_connection(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn raw_connection(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

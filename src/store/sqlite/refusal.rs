@@ -58,6 +58,11 @@ pub enum OpenError {
         /// What it is instead.
         what: &'static str,
     },
+    /// A copy that was broken off, or is under way.
+    #[error(
+        "{path} is half a copy, which cannot be served: run the same command again (chat-server copy FROM {path}), which begins it anew, or give another path to --db", path = .0.display()
+    )]
+    HalfCopy(PathBuf),
     /// Written by a later version.
     #[error(
         "{path:?} has schema version {found}, and this chat-server knows up to {known}; it was not touched: use a newer chat-server, or give another path to --db"
