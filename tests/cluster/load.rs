@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::{common::postgres, is_clean, nodes::Cluster, or_full, turn, weather};
 
-/// Far more than a release build on a machine of its own takes, where the 99th percentile is to be at most 250 ms.
-const ACROSS_MOST: Duration = Duration::from_millis(1500);
+/// In a release build on a machine of its own; and, where nobody knows what else runs, far more.
+fn across_most() -> Duration {
+    Duration::from_millis(or_full(5000, 250))
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_share_rooms_and_direct_messages() {
@@ -24,5 +26,5 @@ async fn nodes_share_rooms_and_direct_messages() {
     );
     let least = cluster.weather.per_second as usize * time.as_secs() as usize;
     is_clean(cluster, least / 2).await;
-    assert!(p99 < ACROSS_MOST, "{p99:?}");
+    assert!(p99 < across_most(), "{p99:?}");
 }

@@ -2,7 +2,8 @@
 //! one order, what is acknowledged is stored once, and what is refused is not, whatever dies or is cut off meanwhile.
 //!
 //! A few seconds of each in the ordinary run. `CHAT_FULL=1 CHAT_SERVER_BIN=target/release/chat-server cargo test --features
-//! postgres --test cluster -- --nocapture` is three nodes and half an hour of it.
+//! postgres --test cluster -- --nocapture` is three nodes and half an hour of it. `CHAT_SERVER_BIN` names another build in
+//! either. The seed is printed; `CLUSTER_SEED` plays it again, as far as killed processes can be played again.
 #![allow(
     dead_code,
     reason = "each test program uses its own part of the vocabulary"
@@ -44,7 +45,7 @@ async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// Ninety people at three nodes, sixty at two, as many as that in each fifteenth room, who say 300 things in a second.
+/// Thirty people at each node, eight or twelve in each room, who say 300 things in a second.
 fn weather(nodes: usize) -> Weather {
     let seed = match std::env::var("CLUSTER_SEED") {
         Ok(seed) => seed.parse().unwrap(),
@@ -58,6 +59,16 @@ fn weather(nodes: usize) -> Weather {
         per_second: 300,
         bytes: 40,
         stall_one_in: 0,
+    }
+}
+
+/// Less of it in the ordinary run, where there is something else to be seen.
+fn light_weather(nodes: usize) -> Weather {
+    Weather {
+        clients: or_full(12, 30) * nodes,
+        rooms: or_full(6, 15),
+        per_second: or_full(150, 300),
+        ..weather(nodes)
     }
 }
 

@@ -16,23 +16,16 @@ use crate::{
     or_full, turn,
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_nonce_at_three_nodes_at_once_is_one_message() {
-    let _turn = turn().await;
-    let Some(url) = postgres::url_of_a_new_database() else {
-        return;
-    };
-    let nodes = join_all([(); 3].map(async |()| {
-        let mut node = Node::over(&url).await;
-        node.rise().await;
-        node
-    }));
-    let (mut nodes, path) = (nodes.await, format!("/ws?token={}", token(1, "ann", 3600)));
-    let devices = nodes
-        .iter_mut()
-        .map(|node| Client::connect(node.server().address, &path, 1, "ann"));
+/// Each has a device at every node.
+const USERS: i64 = 8;
+
+/// Sends the same at every node at once, again and again; which nodes were the first to store it.
+async fn sends_everywhere(user: i64, nodes: &[Node], times: usize) -> HashSet<usize> {
+    let (name, mut firsts) = (format!("user{user}"), HashSet::new());
+    let path = format!("/ws?token={}", token(user, &name, 3600));
+    let devices = nodes.iter().map(|node| node.server().address);
+    let devices = devices.map(|address| Client::connect(address, &path, user, &name));
     let mut devices = join_all(devices).await;
-    let (times, mut firsts) = (or_full(200, 1000), HashSet::new());
     for n in 0..times {
         let message = json!({"type": "message", "room": "general", "content": n.to_string(), "nonce": n.to_string()});
         let asked = devices.iter_mut().map(|device| device.ask(message.clone()));
@@ -45,8 +38,27 @@ async fn one_nonce_at_three_nodes_at_once_is_one_message() {
         assert_eq!(first.len(), 1, "{acks:?}");
         firsts.extend(first);
     }
-    let stored = "SELECT count(*), count(DISTINCT chat_nonce), max(chat_seq) FROM messages";
-    assert_eq!(sql(&url, stored), [format!("{times}|{times}|{times}")]);
+    firsts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_nonce_at_three_nodes_at_once_is_one_message() {
+    let _turn = turn().await;
+    let Some(url) = postgres::url_of_a_new_database() else {
+        return;
+    };
+    let nodes = join_all([(); 3].map(async |()| {
+        let mut node = Node::over(&url).await;
+        node.rise().await;
+        node
+    }));
+    let (nodes, times) = (nodes.await, or_full(25, 125));
+    let users = (1..=USERS).map(|user| sends_everywhere(user, &nodes, times));
+    let firsts: HashSet<usize> = join_all(users).await.into_iter().flatten().collect();
+    let all = USERS * times as i64;
+    let stored =
+        "SELECT count(*), count(DISTINCT (from_user, chat_nonce)), max(chat_seq) FROM messages";
+    assert_eq!(sql(&url, stored), [format!("{all}|{all}|{all}")]);
     assert!(
         firsts.len() > 1,
         "one node was always the first: {firsts:?}"
