@@ -11,12 +11,14 @@
 
 #![forbid(unsafe_code)]
 
+mod nodes;
 mod scenario;
 mod server;
 mod slow;
 mod wire;
 
 use clap::{Parser, Subcommand};
+use nodes::{Nodes, nodes};
 use scenario::{HEADINGS, Report, durable, fanout, idle};
 use server::Site;
 use slow::{Slow, slow};
@@ -60,6 +62,8 @@ enum Scenario {
     },
     /// Members of a room that stop reading: what the others and the server's memory feel of it
     Slow(Slow),
+    /// One file, and one PostgreSQL database under one, two and three servers, in one run: a Markdown table
+    Nodes(Nodes),
     /// Seven of these, and a Markdown table
     All {
         /// For each of them
@@ -85,6 +89,7 @@ async fn main() -> Result<()> {
         } => show(durable(&site, senders, in_flight, seconds).await?),
         Scenario::Slow(what) => show(slow(&site, what).await?),
         Scenario::Idle { connections } => show(idle(&site, connections).await?),
+        Scenario::Nodes(what) => return nodes(site, what).await,
         Scenario::All { seconds } => return all(&site, seconds).await,
     };
     Ok(())

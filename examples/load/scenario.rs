@@ -42,15 +42,15 @@ pub type Tasks = JoinSet<Result<Infallible>>;
 
 /// What they count together.
 #[derive(Default)]
-struct Tally {
-    delivered: AtomicU64,
-    acknowledged: AtomicU64,
-    delivery: Latencies,
-    ack: Latencies,
+pub struct Tally {
+    pub delivered: AtomicU64,
+    pub acknowledged: AtomicU64,
+    pub delivery: Latencies,
+    pub ack: Latencies,
 }
 
 impl Tally {
-    fn clear_latencies(&self) {
+    pub fn clear_latencies(&self) {
         self.delivery.take();
         self.ack.take();
     }
@@ -87,7 +87,7 @@ pub fn now_ns() -> u64 {
 }
 
 /// Counts what comes from a room that was joined.
-async fn read(mut socket: Socket, tally: Arc<Tally>, sampled: bool) -> Result<Infallible> {
+pub async fn read(mut socket: Socket, tally: Arc<Tally>, sampled: bool) -> Result<Infallible> {
     loop {
         let receive = socket.receive(|text| {
             if !is(text, "message") {
@@ -104,7 +104,7 @@ async fn read(mut socket: Socket, tally: Arc<Tally>, sampled: bool) -> Result<In
 }
 
 /// Keeps so many messages of 100 bytes in flight. Their content and their `ref` both begin with when they were sent.
-async fn send(mut socket: Socket, in_flight: usize, tally: Arc<Tally>) -> Result<Infallible> {
+pub async fn send(mut socket: Socket, in_flight: usize, tally: Arc<Tally>) -> Result<Infallible> {
     let mut free = in_flight;
     loop {
         for _ in 0..std::mem::take(&mut free) {

@@ -41,6 +41,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub pinned: bool,
     program: PathBuf,
+    database: String,
     // Dropped before the folder that it writes to.
     process: Child,
     folder: TempDir,
@@ -49,8 +50,19 @@ pub struct Server {
 }
 
 impl Site {
-    /// Starts a server with room for so many connections.
+    /// Starts a server with room for so many connections, over a new file.
     pub async fn start(&self, connections: usize) -> Result<Server> {
+        self.start_over("load.db", connections).await
+    }
+
+    /// The same on every core, where several servers, their database and this client must share them.
+    pub fn shared(mut self) -> Self {
+        self.cores = None;
+        self
+    }
+
+    /// Starts a server with room for so many connections, over this database.
+    pub async fn start_over(&self, database: &str, connections: usize) -> Result<Server> {
         raise_file_limit(connections as u64 + SPARE_FILES)?;
         let no_server = |error| {
             format!(
@@ -63,7 +75,7 @@ impl Site {
         let beside = program.parent().ok_or("the server is no file")?;
         let folder = tempfile::tempdir_in(self.dir.as_deref().unwrap_or(beside))?;
         let mut command = Command::new(&program);
-        command.args(["--bind=127.0.0.1:0", "--db=load.db", "--rate-limit=0"]);
+        command.args(["--bind=127.0.0.1:0", "--rate-limit=0", "--db", database]);
         command.arg(format!("--max-connections={}", connections + 10));
         command.env("RUST_LOG", "error").env_remove("JWT_SECRET");
         command
@@ -79,6 +91,7 @@ impl Site {
             address,
             pinned: self.cores.is_some(),
             program,
+            database: database.to_owned(),
             process,
             folder,
             _output: output,
@@ -88,7 +101,6 @@ impl Site {
     /// A child inherits the core of its parent, which moves on to the other one.
     fn spawn(&self, mut command: Command) -> Result<Child> {
         let Some([server, client]) = self.cores else {
-            eprintln!("only one core: server and client share it");
             return Ok(command.spawn()?);
         };
         cores::pin(server)?;
@@ -123,10 +135,10 @@ async fn ready(output: &mut Lines<BufReader<ChildStdout>>) -> Result<SocketAddr>
 }
 
 impl Server {
-    /// A token of user `id`, made by the program itself: it knows the secret beside the database.
+    /// A token of user `id`, made by the program itself: it knows the secret that is kept with the database.
     pub async fn token(&self, id: usize) -> Result<String> {
         let mut command = Command::new(&self.program);
-        command.args(["token", "--db=load.db", "--ttl=1d"]);
+        command.args(["token", "--ttl=1d", "--db", &self.database]);
         command.args([format!("--user-id={id}"), format!("--username=user{id}")]);
         command.env_remove("JWT_SECRET").current_dir(&self.folder);
         let output = command.output().await?;

@@ -1,12 +1,18 @@
-//! A PostgreSQL server of the tests' own, on a free port, which ends with them; and what other programs do in its databases.
+//! PostgreSQL servers of the tests' own, on free ports, which end with them; and what other programs do in their databases.
 //!
-//! One for each test program, made when it is first asked for. Its databases are thrown away with it, so it does not wait
-//! for the disk. Where PostgreSQL is not installed, [`url_of_a_new_database`] says so loudly and gives nothing.
+//! One is shared by each test program, made when it is first asked for, and never harmed. A test that harms its server has
+//! a [`Postgres`] of its own. Databases are thrown away with their server, so nobody waits for the disk, unless a test is
+//! about just that. Where PostgreSQL is not installed, [`Postgres::start`] says so loudly and gives nothing.
+
+#![allow(
+    dead_code,
+    reason = "each test program uses its own part of the vocabulary"
+)]
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -27,78 +33,146 @@ fn programs() -> Option<PathBuf> {
     found.pop()
 }
 
-/// Makes the server, says its port, and ends it when its standard input ends, which it does however the tests end.
-/// PostgreSQL does not run as root: then it runs as the user that its package made.
+/// Makes the server, says its port, does what it is told line by line, and ends it when its standard input ends, which it
+/// does however the tests end. PostgreSQL does not run as root: then it runs as the user that its package made.
 const SERVE: &str = r#"
-    set -e
     bin=$1
+    settings=$2
     dir=$(mktemp -d)
     as=
     if [ "$(id -u)" = 0 ]; then chown postgres "$dir"; as="setpriv --reuid postgres --regid postgres --clear-groups"; fi
     cd "$dir"
     $as "$bin/initdb" -D "$dir/data" -U chat -A trust -E UTF8 --locale=C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
-    # No free port is given to anybody twice in a short while, but somebody else may be quicker: then the next is tried.
-    tries=0
-    while :; do
-        port=$(awk 'BEGIN { srand(); print 20000 + int(rand() * 12000) + '"$$"' % 500 + '"$tries"' }')
-        $as "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -c listen_addresses=127.0.0.1 -c fsync=off \
-            -c max_connections=300 -c full_page_writes=off -c timezone=UTC </dev/null >"$dir/log" 2>&1 &
+    # Whether it could be started on this port. While those live whose server was killed, it cannot.
+    rise() {
+        $as "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -c listen_addresses=127.0.0.1 \
+            -c max_connections=300 -c timezone=UTC $settings </dev/null >>"$dir/log" 2>&1 &
         pid=$!
         until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" -U chat; do
-            kill -0 "$pid" 2>/dev/null || break
+            kill -0 "$pid" 2>/dev/null || return 1
             sleep 0.05
         done
-        kill -0 "$pid" 2>/dev/null && break
+        kill -0 "$pid" 2>/dev/null
+    }
+    # No free port is given to anybody twice in a short while, but somebody else may be quicker: then the next is tried.
+    tries=0
+    port=$(awk 'BEGIN { srand(); print 20000 + int(rand() * 12000) + '"$$"' % 500 }')
+    until rise; do
         tries=$((tries + 1))
+        port=$((port + 1))
         [ "$tries" -lt 10 ] || { cat "$dir/log" >&2; exit 1; }
     done
     echo "$port"
-    cat >/dev/null
-    kill -QUIT "$pid"
-    wait "$pid" || true
+    while read -r command; do
+        case $command in
+            rise) for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do rise && break; sleep 0.2; done ;;
+            *) kill "-$command" "$pid"; wait "$pid" 2>/dev/null ;;
+        esac
+        kill -0 "$pid" 2>/dev/null && echo runs || echo ended
+    done
+    kill -QUIT "$pid" 2>/dev/null && wait "$pid"
     rm -rf "$dir"
 "#;
 
-/// The server of this program.
-struct Server {
-    bin: PathBuf,
-    port: u16,
+/// What is lost when the machine loses its power: all of it, which no test here does.
+const IN_MEMORY: &str = "-c fsync=off -c full_page_writes=off";
+
+/// A server. It ends when this is dropped.
+pub struct Postgres {
+    pub port: u16,
+    script: Child,
+    /// `None` when it is to end.
+    tell: Option<ChildStdin>,
+    says: BufReader<ChildStdout>,
 }
 
-fn server() -> Option<&'static Server> {
-    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    SERVER
-        .get_or_init(|| {
-            let bin = programs()?;
-            let mut script = Command::new("sh")
-                .args(["-c", SERVE, "serve"])
-                .arg(&bin)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("sh");
-            let mut port = String::new();
-            let mut says = BufReader::new(script.stdout.take().unwrap());
-            says.read_line(&mut port).unwrap();
-            let port = port.trim().parse().expect("the server's port");
-            // Its standard input is open until this process ends.
-            std::mem::forget(script);
-            Some(Server { bin, port })
+impl Postgres {
+    /// One that loses nothing when it is killed, and everything without power; `None` where PostgreSQL is not installed.
+    pub fn start() -> Option<Self> {
+        Self::with(IN_MEMORY)
+    }
+
+    /// One that waits for the disk, as it comes.
+    pub fn durable() -> Option<Self> {
+        Self::with("")
+    }
+
+    #[allow(
+        clippy::zombie_processes,
+        reason = "whoever holds a server waits for it in its drop"
+    )]
+    fn with(settings: &str) -> Option<Self> {
+        let Some(bin) = programs() else {
+            eprintln!(
+                "SKIP: PostgreSQL is not installed (apt-get install postgresql), or set PG_BIN"
+            );
+            return None;
+        };
+        let mut script = Command::new("sh")
+            .args(["-c", SERVE, "serve"])
+            .arg(bin)
+            .arg(settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh");
+        let tell = script.stdin.take();
+        let mut says = BufReader::new(script.stdout.take().unwrap());
+        let mut port = String::new();
+        says.read_line(&mut port).unwrap();
+        Some(Self {
+            port: port.trim().parse().expect("the server's port"),
+            script,
+            tell,
+            says,
         })
-        .as_ref()
+    }
+
+    /// An empty database.
+    pub fn url_of_a_new_database(&self) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("chat_{}", NUMBER.fetch_add(1, Relaxed));
+        let url = |name: &str| format!("postgres://chat@127.0.0.1:{}/{name}", self.port);
+        sql(&url("postgres"), &format!("CREATE DATABASE {name}"));
+        url(&name)
+    }
+
+    /// `kill -9` of the server; its children, which serve connections, end as soon as they notice.
+    pub fn kill(&mut self) {
+        self.does("KILL", "ended");
+    }
+
+    /// Ends it as `pg_ctl stop -m fast` does: whoever is connected is thrown out.
+    pub fn stop(&mut self) {
+        self.does("INT", "ended");
+    }
+
+    /// Starts it again, on the same port and what is stored; once it answers.
+    pub fn rise(&mut self) {
+        self.does("rise", "runs");
+    }
+
+    fn does(&mut self, command: &str, expected: &str) {
+        writeln!(self.tell.as_mut().unwrap(), "{command}").unwrap();
+        let mut said = String::new();
+        self.says.read_line(&mut said).unwrap();
+        assert_eq!(said.trim(), expected, "{command}");
+    }
 }
 
-/// An empty database; `None` where there is no PostgreSQL.
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.tell.take());
+        let _ = self.script.wait();
+    }
+}
+
+/// An empty database of the server that the tests of this program share; `None` where there is no PostgreSQL.
 pub fn url_of_a_new_database() -> Option<String> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let Some(server) = server() else {
-        eprintln!("SKIP: PostgreSQL is not installed (apt-get install postgresql), or set PG_BIN");
-        return None;
-    };
-    let name = format!("chat_{}", NUMBER.fetch_add(1, Relaxed));
-    let url = |name: &str| format!("postgres://chat@127.0.0.1:{}/{name}", server.port);
-    sql(&url("postgres"), &format!("CREATE DATABASE {name}"));
-    Some(url(&name))
+    // Never dropped: its standard input is open until this process ends.
+    static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
+    let server = SERVER.get_or_init(Postgres::start).as_ref()?;
+    Some(server.url_of_a_new_database())
 }
 
 /// The port of the server that this URL leads to.
@@ -110,8 +184,8 @@ pub fn port_of(url: &str) -> u16 {
 
 /// What `psql` says to some SQL, one line for each row.
 pub fn sql(url: &str, sql: &str) -> Vec<String> {
-    let server = server().expect("a URL came from it");
-    let said = Command::new(server.bin.join("psql"))
+    let bin = programs().expect("a URL came from there");
+    let said = Command::new(bin.join("psql"))
         .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql])
         .output()
         .unwrap();
@@ -123,15 +197,15 @@ pub fn sql(url: &str, sql: &str) -> Vec<String> {
 
 /// Another program with a transaction that stays open: `psql`, line by line.
 pub struct Foreigner {
-    psql: std::process::Child,
-    says: BufReader<std::process::ChildStdout>,
+    psql: Child,
+    says: BufReader<ChildStdout>,
 }
 
 impl Foreigner {
     /// Connects.
     pub fn new(url: &str) -> Self {
-        let server = server().expect("a URL came from it");
-        let mut psql = Command::new(server.bin.join("psql"))
+        let bin = programs().expect("a URL came from there");
+        let mut psql = Command::new(bin.join("psql"))
             .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -143,7 +217,6 @@ impl Foreigner {
 
     /// Does it, and waits until it is done.
     pub fn does(&mut self, sql: &str) {
-        use std::io::Write as _;
         let input = self.psql.stdin.as_mut().unwrap();
         writeln!(input, "{sql};\n\\echo done").unwrap();
         let mut line = String::new();

@@ -1,21 +1,37 @@
-//! A network between a program and a server that can be cut: connections go through it until they do not.
+//! A network between a program and a server that can be broken: connections go through it until they do not.
+//!
+//! Cut, both sides learn at once that it is. Held, nobody learns anything: connections stand, new ones are taken, and not a
+//! byte goes through in either direction; when it is mended, what was under way arrives, as TCP would have it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::SeqCst},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::watch,
 };
 
-/// A door in front of a server. Cut, it drops what goes through it and lets nothing new in.
+/// What the network does.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Network {
+    /// What it is for.
+    #[default]
+    Works,
+    /// What went through ends, and nothing new comes in.
+    Cut,
+    /// Nothing moves.
+    Held,
+    /// Nothing moves on these, which the server knows by these ports; on all others it works.
+    HeldFor(Arc<HashSet<u16>>),
+}
+
+/// A door in front of a server.
 pub struct Proxy {
     pub port: u16,
-    cuts: watch::Sender<()>,
-    is_cut: Arc<AtomicBool>,
+    network: watch::Sender<Network>,
 }
 
 impl Proxy {
@@ -23,37 +39,94 @@ impl Proxy {
     pub async fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (cuts, _) = watch::channel(());
-        let is_cut = Arc::new(AtomicBool::new(false));
-        let (heard, closed) = (cuts.clone(), is_cut.clone());
+        let (network, _) = watch::channel(Network::default());
+        let told = network.clone();
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut cut = heard.subscribe();
-                if closed.load(SeqCst) {
-                    continue;
-                }
+            while let Ok((near, _)) = listener.accept().await {
+                let network = told.subscribe();
+                let mut cut = told.subscribe();
                 tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(("127.0.0.1", target)).await else {
-                        return;
-                    };
                     tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cut.changed() => {}
+                        () = through(near, target, network) => {}
+                        _ = cut.wait_for(|network| *network == Network::Cut) => {}
                     }
                 });
             }
         });
-        Self { port, cuts, is_cut }
+        Self { port, network }
     }
 
     /// Everything that goes through ends, and nothing new comes in until it is mended.
     pub fn cut(&self) {
-        self.is_cut.store(true, SeqCst);
-        let _ = self.cuts.send(());
+        self.network.send_replace(Network::Cut);
+    }
+
+    /// Everything stands still until it is mended.
+    pub fn hold(&self) {
+        self.network.send_replace(Network::Held);
+    }
+
+    /// These connections stand still until it is mended. The server knows them by these ports.
+    pub fn hold_some(&self, ports: impl IntoIterator<Item = u16>) {
+        let ports = Arc::new(ports.into_iter().collect());
+        self.network.send_replace(Network::HeldFor(ports));
     }
 
     /// From now on connections go through again.
     pub fn mend(&self) {
-        self.is_cut.store(false, SeqCst);
+        self.network.send_replace(Network::Works);
     }
+}
+
+/// One connection, which ends when either side ends it.
+async fn through(near: TcpStream, target: u16, mut network: watch::Receiver<Network>) {
+    // A new one has no port yet.
+    if !waits(&mut network, |network| *network != Network::Held).await {
+        return;
+    }
+    let Ok(far) = TcpStream::connect(("127.0.0.1", target)).await else {
+        return;
+    };
+    let (Ok(()), Ok(()), Ok(address)) = (
+        near.set_nodelay(true),
+        far.set_nodelay(true),
+        far.local_addr(),
+    ) else {
+        return;
+    };
+    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+    let port = address.port();
+    tokio::select! {
+        () = one_way(near_in, far_out, port, network.clone()) => {}
+        () = one_way(far_in, near_out, port, network) => {}
+    }
+}
+
+async fn one_way(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    port: u16,
+    mut network: watch::Receiver<Network>,
+) {
+    let mut bytes = vec![0; 16 * 1024];
+    loop {
+        // An end is under way like anything else.
+        let read = from.read(&mut bytes).await.unwrap_or(0);
+        let moves = |network: &Network| match network {
+            Network::Works => true,
+            Network::HeldFor(ports) => !ports.contains(&port),
+            Network::Held | Network::Cut => false,
+        };
+        if !waits(&mut network, moves).await || read == 0 {
+            return;
+        }
+        if to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Until the network is like that; whether it will ever be.
+async fn waits(network: &mut watch::Receiver<Network>, like: impl FnMut(&Network) -> bool) -> bool {
+    network.wait_for(like).await.is_ok()
 }

@@ -10,7 +10,8 @@
 )]
 
 pub mod image;
-mod talker;
+pub mod talker;
+pub mod times;
 pub mod traced;
 
 use std::{
@@ -98,24 +99,26 @@ impl Dice {
 
 /// What the clients are told.
 #[derive(Clone, Debug, Default)]
-struct Sky {
+pub struct Sky {
     /// Which life of the server this is.
     life: usize,
     address: Option<SocketAddr>,
+    /// Of several servers: where those are that live.
+    pub nodes: Vec<Option<SocketAddr>>,
     /// Nobody says anything new.
-    is_calm: bool,
+    pub is_calm: bool,
     /// What there is to be seen by now.
-    log: Option<Arc<Era>>,
+    pub log: Option<Arc<Era>>,
 }
 
-/// What the clients tell.
-enum News {
+/// What the clients tell, each by its user.
+pub enum News {
     /// In and talking.
-    Joined,
+    Joined(i64),
     /// Everything that this client asked is answered.
-    Settled,
+    Settled(i64),
     /// It has seen everything.
-    SeenAll,
+    SeenAll(i64),
     /// This life is over, and these were its connections in it.
     Ended(usize, Vec<Trace>),
 }
@@ -200,7 +203,7 @@ impl Storm {
         for _ in 0..self.weather.clients {
             let news = soon("everybody to join", self.news.recv()).await;
             assert!(
-                matches!(news, Some(News::Joined)),
+                matches!(news, Some(News::Joined(_))),
                 "an end before the beginning"
             );
         }
@@ -289,11 +292,11 @@ impl Storm {
     /// Nobody says anything new, everybody gets every answer, sees everything, and stays until this was judged.
     pub async fn calms(mut self) -> Case {
         self.sky.send_modify(|sky| sky.is_calm = true);
-        self.all_tell(|news| matches!(news, News::Settled)).await;
+        self.all_tell(|news| matches!(news, News::Settled(_))).await;
         let log = image::read(&LogFile::in_folder(self.folder.path()));
         let told = Arc::new(log.clone());
         self.sky.send_modify(|sky| sky.log = Some(told));
-        self.all_tell(|news| matches!(news, News::SeenAll)).await;
+        self.all_tell(|news| matches!(news, News::SeenAll(_))).await;
         // Whoever has not is found by the oracle: its trace is open.
         self.sky = watch::channel(Sky::default()).0;
         while self.talkers.join_next().await.is_some() {}

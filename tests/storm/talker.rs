@@ -1,4 +1,6 @@
 //! One client in a storm: talks at its pace, comes back after each death, and remembers everything.
+//!
+//! Of one server, it waits for the next life. Of several, it goes to any that is there, and leaves one that cannot let it in.
 
 use std::{
     collections::VecDeque,
@@ -14,11 +16,11 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use super::{Dice, News, Sky, Weather};
+use super::{Dice, News, Sky, Weather, times::Times};
 use crate::{
     common::token,
     oracle::{
@@ -43,7 +45,11 @@ const STALLING_BUFFER: u32 = 16 * 1024;
 const STALL_MS: u64 = 12_000;
 const DM_ONE_IN: usize = 5;
 
-pub(super) struct Talker {
+/// Of several servers, the next one is tried after so many milliseconds, and another one if it has not answered in `GIVE_UP`.
+const PAUSE_MS: (u64, u64) = (50, 300);
+const GIVE_UP: Duration = Duration::from_secs(8);
+
+pub struct Talker {
     actor: Actor,
     dice: Dice,
     rooms: Vec<String>,
@@ -58,6 +64,9 @@ pub(super) struct Talker {
     /// Sends that were acknowledged, the newest last.
     acked: VecDeque<Request>,
     is_in: bool,
+    /// Of several servers: which it begins with, and what it measures.
+    home: usize,
+    times: Option<Arc<Times>>,
 }
 
 /// A connection and what happens on it.
@@ -65,10 +74,14 @@ struct Line {
     socket: WebSocketStream<TcpStream>,
     trace: Trace,
     asked: i64,
+    node: usize,
+    since: std::time::Instant,
+    /// It was not let in, and leaves.
+    is_refused: bool,
 }
 
 impl Talker {
-    pub(super) fn new(
+    pub fn new(
         user: usize,
         weather: Weather,
         (stamps, sends): (Arc<AtomicU64>, Arc<AtomicUsize>),
@@ -89,10 +102,19 @@ impl Talker {
             tell,
             acked: VecDeque::new(),
             is_in: false,
+            home: 0,
+            times: None,
         }
     }
 
-    pub(super) async fn run(mut self, mut sky: watch::Receiver<Sky>) {
+    /// One that goes from server to server.
+    pub fn of_many(mut self, home: usize, times: Arc<Times>) -> Self {
+        self.home = home;
+        self.times = Some(times);
+        self
+    }
+
+    pub async fn run(mut self, mut sky: watch::Receiver<Sky>) {
         for life in 1.. {
             let Ok(now) = sky
                 .wait_for(|sky| sky.life >= life)
@@ -103,7 +125,7 @@ impl Talker {
             };
             let mut traces = Vec::new();
             while let Some(address) = now.address
-                && let Some(trace) = self.connection(address, &mut sky).await
+                && let Some(trace) = self.connection((0, address), &mut sky).await
             {
                 let was_cut = matches!(trace.events.last(), Some((_, Event::Cut)));
                 traces.push(trace);
@@ -115,13 +137,30 @@ impl Talker {
         }
     }
 
+    /// Until all is over.
+    pub async fn run_among(mut self, mut sky: watch::Receiver<Sky>) {
+        let mut traces = Vec::new();
+        let mut wanted = self.home;
+        while sky.has_changed().is_ok() {
+            let nodes = sky.borrow_and_update().nodes.clone();
+            if let Some(Some(address)) = nodes.get(wanted).copied() {
+                traces.extend(self.connection((wanted, address), &mut sky).await);
+            }
+            wanted = self.dice.below(nodes.len().max(1));
+            let pause = self.dice.millis(PAUSE_MS.0, PAUSE_MS.1);
+            let _ = timeout(pause, std::future::pending::<()>()).await;
+        }
+        let _ = self.tell.send(News::Ended(0, traces));
+    }
+
     /// One connection, from its beginning to its end.
     async fn connection(
         &mut self,
-        address: SocketAddr,
+        (node, address): (usize, SocketAddr),
         sky: &mut watch::Receiver<Sky>,
     ) -> Option<Trace> {
-        let mut line = self.connect(address).await?;
+        let connected = timeout(GIVE_UP, self.connect(node, address));
+        let mut line = connected.await.ok()??;
         // The resume first: after anything else messages may come, and a resume from before them is refused as behind.
         let mut greeting = self.actor.greeting();
         greeting.sort_by_key(|request| !matches!(request, Request::Resume { .. }));
@@ -140,6 +179,10 @@ impl Talker {
         let (mut settled, mut seen_all) = (false, false);
         loop {
             let Sky { is_calm, log, .. } = sky.borrow_and_update().clone();
+            if line.is_refused {
+                self.note(&mut line, Event::Cut);
+                return Some(line.trace);
+            }
             if !self.is_in
                 && self
                     .rooms
@@ -147,18 +190,18 @@ impl Talker {
                     .all(|room| self.actor.rooms.contains(room))
             {
                 self.is_in = true;
-                let _ = self.tell.send(News::Joined);
+                let _ = self.tell.send(News::Joined(self.actor.user));
             }
             if is_calm && !settled && !self.actor.waits() {
                 settled = true;
-                let _ = self.tell.send(News::Settled);
+                let _ = self.tell.send(News::Settled(self.actor.user));
             }
             if let Some(log) = log
                 && !seen_all
                 && has_seen_all(&log, &line.trace)
             {
                 seen_all = true;
-                let _ = self.tell.send(News::SeenAll);
+                let _ = self.tell.send(News::SeenAll(self.actor.user));
             }
             tokio::select! {
                 heard = line.socket.next(), if is_calm || Instant::now() >= stalled_until => match heard {
@@ -192,7 +235,7 @@ impl Talker {
         }
     }
 
-    async fn connect(&self, address: SocketAddr) -> Option<Line> {
+    async fn connect(&self, node: usize, address: SocketAddr) -> Option<Line> {
         let user = self.actor.user;
         let token = token(user, &format!("user{user}"), 3600);
         // The server may die at any moment, also at this one.
@@ -213,6 +256,9 @@ impl Talker {
             socket,
             trace,
             asked: 0,
+            node,
+            since: std::time::Instant::now(),
+            is_refused: false,
         })
     }
 
@@ -244,6 +290,10 @@ impl Talker {
                 self.acked.pop_front();
             }
         }
+        if let Some(times) = &self.times {
+            times.heard(self.actor.user, line.node, line.since, &frame);
+            line.is_refused |= is_refusal(&line.trace, &frame);
+        }
         let requests = self.actor.hear(&frame);
         self.note(line, Event::Heard(frame));
         for request in requests {
@@ -257,6 +307,9 @@ impl Talker {
             false => Where::Room(self.rooms[self.dice.below(self.rooms.len())].clone()),
         };
         let (number, content) = self.content(&place);
+        if let Some(times) = &self.times {
+            times.said(number, line.node);
+        }
         let nonce = Some(format!("{}-{number}", self.actor.user));
         let request = Request::Send {
             place,
@@ -301,6 +354,12 @@ fn said(trace: &Trace, reference: i64) -> Option<Request> {
             _ => None,
         })
         .next()
+}
+
+/// Whether this refuses what a connection needs before it can be talked on.
+fn is_refusal(trace: &Trace, frame: &Frame) -> bool {
+    matches!(frame, Frame::Reply { reference: Some(reference), reply: Reply::Error(_), .. }
+        if !matches!(said(trace, *reference), Some(Request::Send { .. })))
 }
 
 fn has_seen_all(log: &Era, trace: &Trace) -> bool {
