@@ -9,6 +9,8 @@
 pub mod backend;
 pub mod binary;
 pub mod client;
+#[cfg(feature = "postgres")]
+pub mod databases;
 pub mod described;
 pub mod http;
 pub mod memory;

@@ -11,8 +11,13 @@ pub mod file;
 pub mod link;
 pub mod memory;
 pub mod player;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod recorder;
 pub mod script;
 pub mod socket;
 pub mod sqlite;
+#[cfg(feature = "postgres")]
+pub mod tables;
 pub mod tally;
+pub mod transcript;

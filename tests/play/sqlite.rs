@@ -23,14 +23,26 @@ use super::{
 };
 use crate::{common::PATIENCE, oracle::trace::Row};
 
-/// This machine's clock, moved.
+/// This machine's clock, moved; or one that stands but for that.
 #[derive(Clone, Debug, Default)]
-pub struct Shifted(Arc<AtomicI64>);
+pub struct Shifted {
+    by_ms: Arc<AtomicI64>,
+    stands_at_ms: Option<i64>,
+}
 
 impl Shifted {
+    /// The same time for whoever asks, until it is moved: at first the middle of January 2026.
+    pub fn standing() -> Self {
+        Self {
+            by_ms: Arc::default(),
+            stands_at_ms: Some(1_768_435_200_000),
+        }
+    }
+
     pub fn shift(&self, by: Duration, forward: bool) {
         let ms = by.as_millis() as i64;
-        self.0.fetch_add(if forward { ms } else { -ms }, Relaxed);
+        self.by_ms
+            .fetch_add(if forward { ms } else { -ms }, Relaxed);
     }
 
     pub fn seconds(&self) -> i64 {
@@ -40,7 +52,9 @@ impl Shifted {
     pub fn clock(&self) -> Clock {
         let shifted = self.clone();
         Clock::new(move || {
-            Timestamp::from_unix_ms(Timestamp::now().unix_ms() + shifted.0.load(Relaxed))
+            let unmoved = shifted.stands_at_ms;
+            let unmoved = unmoved.unwrap_or_else(|| Timestamp::now().unix_ms());
+            Timestamp::from_unix_ms(unmoved + shifted.by_ms.load(Relaxed))
         })
     }
 }
@@ -55,9 +69,13 @@ pub struct SqliteWorld {
 
 impl SqliteWorld {
     pub async fn new() -> Self {
+        Self::at(Shifted::default()).await
+    }
+
+    pub async fn at(clock: Shifted) -> Self {
         let mut world = Self {
             file: LogFile::new(),
-            clock: Shifted::default(),
+            clock,
             metrics: Arc::default(),
             running: None,
         };
