@@ -54,7 +54,7 @@ fn draw(
         cases: u32::try_from(cases).unwrap(),
         // Scripts are kept as scripts, in `broke_once`: seeds would mean others as soon as a step is added.
         failure_persistence: None,
-        max_shrink_iters: 3_000,
+        max_shrink_iters: setting("MODEL_SHRINK").map_or(3_000, |it| it as u32),
         ..Config::default()
     };
     let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);

@@ -333,12 +333,27 @@ impl<W: World> Player<W> {
 
     async fn history(&mut self, device: Device, target: Target, span: Span, limit: u32) {
         let cursor = self.seats[device].actor.cursor.unwrap_or(0);
+        let part = match span {
+            Span::Newest => Part::Newest,
+            Span::Before(back) => Part::Before(self.back(cursor, back).max(1)),
+            Span::After(back) => Part::After(self.back(cursor, back).max(0)),
+        };
         let request = Request::History {
             place: target.place(),
-            part: span.part(cursor),
+            part,
             limit: Some(limit),
         };
         self.say(device, request).await;
+    }
+
+    /// So far before a cursor: so many ids, or, where ids of two worlds are compared, so many messages.
+    fn back(&self, cursor: i64, by: u8) -> i64 {
+        let Some(era) = self.eras.last().filter(|_| self.transcript.is_some()) else {
+            return cursor - i64::from(by);
+        };
+        let until = era.between(0, cursor);
+        let left = until.len().saturating_sub(usize::from(by));
+        left.checked_sub(1).map_or(0, |at| until[at].id)
     }
 
     async fn resume(&mut self, device: Device, cursor: Cursor) {
@@ -348,8 +363,11 @@ impl<W: World> Player<W> {
         match cursor {
             Cursor::Here | Cursor::Twice => {}
             Cursor::Acked => after = after.max(actor.acked),
-            Cursor::Behind => after = (after - 3).max(0),
+            Cursor::Behind => after = self.back(after, 3).max(0),
             Cursor::Zero => after = 0,
+            Cursor::Ahead if self.transcript.is_some() => {
+                after = 50 + self.eras.last().map_or(0, Era::last_id);
+            }
             Cursor::Ahead => after += 50,
             Cursor::OtherEpoch => epoch = Some("another log".into()),
             Cursor::NoEpoch => epoch = None,

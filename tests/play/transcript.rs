@@ -2,7 +2,8 @@
 //!
 //! The next step is taken when everybody has every answer and has seen everything, so that nothing depends on who was
 //! quicker. Two things still do and are told apart: on one connection, answers come beside messages and not before or after
-//! them. What a log is called is drawn by lot, and written as the number of the log.
+//! them. What a log is called is drawn by lot, and written as the number of the log. And ids may have gaps, where a send
+//! that was refused has drawn one: a message is written as the how manieth of its log it is.
 
 use std::fmt::Write as _;
 
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::oracle::{
     Case, Era,
-    trace::{Frame, Request},
+    trace::{Frame, Request, Row},
 };
 
 /// What was heard: by connection and step, messages in the order in which they came, then answers by request.
@@ -39,9 +40,12 @@ impl Transcript {
     }
 
     /// Line by line, with what is stored in the end.
-    fn lines(mut self, eras: &[Era]) -> Vec<String> {
+    fn lines(mut self, case: &Case) -> Vec<String> {
         self.heard.sort_by_key(|(key, _)| *key);
+        let eras = &case.eras;
         let heard = self.heard.into_iter().map(|((step, connection, _), text)| {
+            let its = &eras[case.traces[connection].era];
+            let text = counted(&counted(&text, "\"id\":", its), "\"lastId\":", its);
             let named = |text: String, (number, era): (usize, &Era)| {
                 text.replace(&era.epoch, &format!("log {number}"))
             };
@@ -49,11 +53,27 @@ impl Transcript {
             format!("step {step}, connection {connection}: {text}")
         });
         let stored = eras.iter().enumerate().flat_map(|(number, era)| {
-            let rows = era.rows.iter();
+            let rows = era.rows.iter().map(|row| Row {
+                id: era.between(0, row.id).len() as i64,
+                ..row.clone()
+            });
             rows.map(move |row| format!("stored in log {number}: {row:?}"))
         });
         heard.chain(stored).collect()
     }
+}
+
+/// The text with the number behind each `name` as the count of the messages up to it.
+fn counted(text: &str, name: &str, era: &Era) -> String {
+    let mut parts = text.split(name);
+    let mut written = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_digit());
+        let (id, rest) = part.split_at(end.unwrap_or(part.len()));
+        let count = era.between(0, id.parse().unwrap()).len();
+        let _ = write!(written, "{name}{count}{rest}");
+    }
+    written
 }
 
 /// Plays `ops` step by step. Steps that would make it matter who is quicker are left out.
@@ -73,13 +93,13 @@ pub async fn transcript<W: World>(
         if let Some(transcript) = &mut player.transcript {
             transcript.step += 1;
         }
-        if !matches!(
-            op,
-            Op::Stall(..) | Op::Sip(..) | Op::Disk(_) | Op::Wait | Op::Expire | Op::Turns(_)
-        ) {
-            player.step(op).await;
-            player.in_step().await;
+        match *op {
+            Op::Stall(..) | Op::Sip(..) | Op::Disk(_) | Op::Wait | Op::Expire | Op::Turns(_) => {}
+            // Whoever says nothing keeps a cursor of a log that is no more, whose ids mean another message here and there.
+            Op::ConnectSilently(device) => player.connect(device, true).await,
+            _ => player.step(op).await,
         }
+        player.in_step().await;
     }
     if let Some(transcript) = &mut player.transcript {
         transcript.step += 1;
@@ -87,7 +107,7 @@ pub async fn transcript<W: World>(
     player.heal().await;
     let case = player.case();
     let lines = player.transcript.take().expect("it was asked for");
-    let lines = lines.lines(&case.eras);
+    let lines = lines.lines(&case);
     (case, player.world, lines)
 }
 
