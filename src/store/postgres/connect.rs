@@ -12,11 +12,10 @@ use tokio_postgres::{
 };
 
 use super::{
-    Options,
     error::{OpenError, is_lost, of_commit, text, translate},
     schema::Shape,
 };
-use crate::store::StoreError;
+use crate::store::{Options, StoreError};
 
 /// Values for the placeholders of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];

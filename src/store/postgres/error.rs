@@ -5,7 +5,7 @@ use tokio_postgres::{
     error::{DbError, Severity, SqlState},
 };
 
-use crate::store::{StoreError, sqlite::Mode};
+use crate::store::{Mode, StoreError};
 
 /// Why the database cannot be served, for the operator: each says what to change.
 #[derive(Debug, thiserror::Error)]

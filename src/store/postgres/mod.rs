@@ -72,7 +72,9 @@ mod listen;
 mod reader;
 mod rows;
 mod schema;
+mod secrets;
 mod take_in;
+mod url;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -81,10 +83,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::OpenError;
+pub(super) use secrets::{keep_secret, look_for_secret};
+pub use url::Url;
 
 use super::{
-    Answer, AppendError, CommitFeed, Messages, NewMessage, Page, Receipt, Scope, StoreError, feed,
-    sqlite::{Counters, Mode},
+    Answer, AppendError, CommitFeed, Counters, Messages, NewMessage, Options, Page, Receipt, Scope,
+    StoreError, feed,
 };
 use crate::{
     clock::Clock,
@@ -96,29 +100,6 @@ use writer::{Job, Writer};
 
 /// How often a node looks for what nobody told it of. A foreign row is with its readers well within a second.
 pub const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-/// Where the database is and how hard it may be worked.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// `postgres://user:password@host/database`.
-    pub url: String,
-    /// Who hands out user ids; must be what the database remembers.
-    pub mode: Mode,
-    /// Overwrites what the database remembers.
-    pub switch_mode: bool,
-    /// Jobs in line for the writer.
-    pub write_queue: usize,
-    /// Most jobs in one transaction.
-    pub batch_max: usize,
-    /// Commits that the relay may be behind.
-    pub feed_batches: usize,
-    /// Connections beside the writer's and the listener's.
-    pub readers: u32,
-    /// How long anything waits: for room in the line, for a connection, for an answer.
-    pub patience: Duration,
-    /// Stamps what is stored.
-    pub clock: Clock,
-}
 
 /// The open database. Cheap to share behind an `Arc`.
 #[derive(Debug)]
@@ -142,10 +123,11 @@ pub struct WriterHandle {
 impl PgStore {
     /// Connects, makes what is missing in the database, takes in what is there, and starts this node's writer and listener.
     pub async fn open(
+        url: &Url,
         options: &Options,
         counters: Counters,
     ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
-        let database = Database::parse(&options.url, options.patience)?;
+        let database = Database::parse(url.as_str(), options.patience)?;
         let opened = schema::open(&database, options).await?;
         let pool = Pool::new(&database, options, opened.shape)?;
         let (feed_sender, feed) = feed(options.feed_batches);
@@ -186,6 +168,24 @@ impl PgStore {
             clock: options.clock.clone(),
         };
         Ok((store, feed, handle))
+    }
+
+    /// The server's name and version, for an operator.
+    pub(super) async fn engine(&self) -> Result<String, OpenError> {
+        let unreadable = |error: StoreError| OpenError::Unreachable(error.to_string());
+        let sql = "SELECT split_part(current_setting('server_version'), ' ', 1)";
+        let found = self.pool.read(sql, &[]).await.map_err(unreadable)?;
+        let version = found.first().map(|row| rows::get::<String>(row, 0));
+        let version = version.transpose().map_err(unreadable)?;
+        Ok(format!("PostgreSQL {}", version.unwrap_or_default()))
+    }
+
+    /// How large the database is, with whatever else lies in it.
+    pub(super) async fn bytes(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT pg_database_size(current_database())";
+        let found = self.pool.read(sql, &[]).await?;
+        let bytes = found.first().map(|row| rows::get::<i64>(row, 0));
+        Ok(u64::try_from(bytes.transpose()?.unwrap_or_default()).unwrap_or_default())
     }
 }
 

@@ -15,7 +15,6 @@ use tokio::{
 };
 
 use super::{
-    Options,
     announce::Announcer,
     append::{self, AppendSql, Planned},
     connect::{Database, Session},
@@ -29,7 +28,7 @@ use super::{
 use crate::{
     clock::Clock,
     protocol::Ack,
-    store::{AppendError, NewMessage, StoreError, sqlite::Counters},
+    store::{AppendError, Counters, NewMessage, Options, StoreError},
 };
 
 /// What the writer can be asked.
