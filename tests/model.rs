@@ -18,11 +18,12 @@ use std::cell::{Cell, RefCell};
 use oracle::{Case, report::report};
 use play::{
     core::SMALL,
+    kept::Kept,
     link::World,
     memory::MemoryWorld,
     player::Player,
     script::{Op, scripts},
-    sqlite::SqliteWorld,
+    stored::StoredWorld,
     tally::{MUST_HAPPEN, Tally},
 };
 use proptest::{
@@ -174,7 +175,7 @@ fn over_sqlite() {
             .enable_all()
             .build()
             .unwrap();
-        let (case, world) = runtime.block_on(async { play(SqliteWorld::new().await, ops).await });
+        let (case, world) = runtime.block_on(async { play(StoredWorld::new(Kept::file()).await, ops).await });
         judge(&case, &world, &tally)
     });
     if let Err(failure) = result {
@@ -189,8 +190,7 @@ mod over_postgres {
     use crate::{
         common::databases,
         play::{
-            postgres::PostgresWorld,
-            sqlite::Shifted,
+            stored::Shifted,
             transcript::{difference, transcript},
         },
     };
@@ -217,7 +217,7 @@ mod over_postgres {
             cases,
             |_, ops| {
                 let (case, world) =
-                    runtime().block_on(async { play(PostgresWorld::new().await, ops).await });
+                    runtime().block_on(async { play(StoredWorld::new(Kept::tables()).await, ops).await });
                 judge(&case, &world, &tally)
             },
         );
@@ -242,10 +242,10 @@ mod over_postgres {
         let name = "over_postgres::the_answers_are_those_of_sqlite";
         let result = draw(name, 5, cases, |_, ops| {
             let (one, other) = runtime().block_on(async {
-                let clocks = [Shifted::standing(), Shifted::standing()];
-                let [one, other] = clocks;
-                let one = transcript(SqliteWorld::at(one).await, limit, ops).await;
-                let other = transcript(PostgresWorld::at(other).await, limit, ops).await;
+                let one = StoredWorld::at(Shifted::standing(), Kept::file()).await;
+                let one = transcript(one, limit, ops).await;
+                let other = StoredWorld::at(Shifted::standing(), Kept::tables()).await;
+                let other = transcript(other, limit, ops).await;
                 let told = difference(&one.2, &other.2);
                 told.map_or(Ok(()), Err)?;
                 Ok::<_, String>((one, other))

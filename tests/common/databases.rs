@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, NoTls, Row, error::SqlState};
 
 use super::postgres;
 
@@ -85,51 +85,44 @@ fn new() -> String {
     format!("{server}/{name}")
 }
 
-/// Runs statements; the rows of the last.
+/// The rows of a statement; none, if a table is not there.
 pub fn rows(url: &str, sql: &str) -> Vec<Row> {
-    let (reply, answer) = mpsc::channel();
-    let job = Job {
-        url: url.to_owned(),
-        sql: sql.to_owned(),
-        asks: true,
-        reply,
-    };
-    asked(job, answer)
+    match said(url, sql, true) {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Vec::new(),
+        said => said.unwrap_or_else(|error| panic!("{sql}: {error:?}")),
+    }
 }
 
 /// Runs statements, as one transaction where that is possible.
 pub fn run(url: &str, sql: &str) {
-    let (reply, answer) = mpsc::channel();
-    let job = Job {
-        url: url.to_owned(),
-        sql: sql.to_owned(),
-        asks: false,
-        reply,
-    };
-    asked(job, answer);
+    said(url, sql, false).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
+
+type Said = Result<Vec<Row>, tokio_postgres::Error>;
 
 struct Job {
     url: String,
     sql: String,
     asks: bool,
-    reply: mpsc::Sender<Result<Vec<Row>, tokio_postgres::Error>>,
+    reply: mpsc::Sender<Said>,
 }
 
-fn asked(
-    job: Job,
-    answer: mpsc::Receiver<Result<Vec<Row>, tokio_postgres::Error>>,
-) -> Vec<Row> {
+fn said(url: &str, sql: &str, asks: bool) -> Said {
     static LINE: OnceLock<mpsc::Sender<Job>> = OnceLock::new();
     let line = LINE.get_or_init(|| {
         let (line, jobs) = mpsc::channel();
         std::thread::spawn(move || serve(&jobs));
         line
     });
-    let sql = job.sql.clone();
+    let (reply, answer) = mpsc::channel();
+    let job = Job {
+        url: url.to_owned(),
+        sql: sql.to_owned(),
+        asks,
+        reply,
+    };
     line.send(job).unwrap();
-    let answered = answer.recv().unwrap();
-    answered.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+    answer.recv().unwrap()
 }
 
 /// Connections that are kept.

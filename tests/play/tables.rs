@@ -19,10 +19,12 @@ pub struct LogTables {
     _own: Option<TempDir>,
 }
 
+/// With the name of the log, which is alone in a row where nothing was said.
 const ROWS: &str = "
-    SELECT m.chat_position, m.chat_seq, m.from_user::bigint, u.username::text, m.room::text, m.to_user::bigint, m.content::text,
-        m.chat_ms, m.chat_nonce
-    FROM messages m JOIN users u ON u.id = m.from_user WHERE m.chat_position > 0 ORDER BY m.chat_position";
+    SELECT l.epoch, m.chat_position, m.chat_seq, m.from_user::bigint, u.username::text, m.room::text, m.to_user::bigint,
+        m.content::text, m.chat_ms, m.chat_nonce
+    FROM chat_log l LEFT JOIN messages m ON m.chat_position > 0 LEFT JOIN users u ON u.id = m.from_user
+    ORDER BY m.chat_position";
 
 /// Every table, those that others refer to first.
 const TABLES: &str = "
@@ -61,13 +63,9 @@ impl LogTables {
 
     /// Its name, and all that is in it.
     pub fn read(&self) -> (String, Vec<Row>) {
-        let url = self.url();
-        if databases::rows(&url, "SELECT 1 WHERE to_regclass('chat_log') IS NOT NULL").is_empty() {
-            return Default::default();
-        }
-        let epoch = databases::rows(&url, "SELECT epoch FROM chat_log")[0].get(0);
-        let rows = databases::rows(&url, ROWS);
-        (epoch, rows.iter().map(row).collect())
+        let rows = databases::rows(&self.url(), ROWS);
+        let epoch = rows.first().map(|row| row.get(0)).unwrap_or_default();
+        (epoch, rows.iter().filter_map(row).collect())
     }
 
     /// Copies what is stored now, whether a server has it open or not.
@@ -94,8 +92,7 @@ impl LogTables {
     }
 
     fn has_backup(&self) -> bool {
-        let sql = "SELECT 1 WHERE to_regclass('backup.chat_log') IS NOT NULL";
-        !databases::rows(&self.url(), sql).is_empty()
+        !databases::rows(&self.url(), "SELECT 1 FROM backup.chat_log").is_empty()
     }
 
     /// What a restored dump is: the rows and the sequences as they were, under another name.
@@ -115,19 +112,19 @@ impl LogTables {
     }
 }
 
-fn row(row: &tokio_postgres::Row) -> Row {
-    let nonce: Option<Vec<u8>> = row.get(8);
-    Row {
-        id: row.get(0),
-        seq: row.get(1),
-        from: row.get(2),
-        username: row.get(3),
-        place: match row.get(4) {
+fn row(row: &tokio_postgres::Row) -> Option<Row> {
+    let nonce: Option<Vec<u8>> = row.get(9);
+    Some(Row {
+        id: row.get::<_, Option<i64>>(1)?,
+        seq: row.get(2),
+        from: row.get(3),
+        username: row.get(4),
+        place: match row.get(5) {
             Some(room) => Where::Room(room),
-            None => Where::Dm(row.get(5)),
+            None => Where::Dm(row.get(6)),
         },
-        content: row.get(6),
-        timestamp: Timestamp::from_unix_ms(row.get(7)).to_string(),
+        content: row.get(7),
+        timestamp: Timestamp::from_unix_ms(row.get(8)).to_string(),
         nonce: nonce.map(|nonce| String::from_utf8(nonce).unwrap()),
-    }
+    })
 }
