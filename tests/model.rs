@@ -1,8 +1,9 @@
 //! Any script, played by careful and careless clients, ends with every promise kept.
 //!
 //! The server without sockets, over a log in memory, on one thread and with a clock that stands: thousands of scripts in
-//! the time of a few with sockets. A smaller number runs over SQLite. A script that fails is shrunk, and printed with the
-//! command that repeats the run; what broke once is played again each time.
+//! the time of a few with sockets. A smaller number runs over SQLite, and over PostgreSQL; some over both, step by step,
+//! whose transcripts are equal. A script that fails is shrunk, and printed with the command that repeats the run; what broke
+//! once is played again each time.
 #![allow(
     dead_code,
     reason = "each test program uses its own part of the vocabulary"
@@ -17,11 +18,12 @@ use std::cell::{Cell, RefCell};
 use oracle::{Case, report::report};
 use play::{
     core::SMALL,
+    kept::Kept,
     link::World,
     memory::MemoryWorld,
     player::Player,
     script::{Op, scripts},
-    sqlite::SqliteWorld,
+    stored::StoredWorld,
     tally::{MUST_HAPPEN, Tally},
 };
 use proptest::{
@@ -53,7 +55,7 @@ fn draw(
         cases: u32::try_from(cases).unwrap(),
         // Scripts are kept as scripts, in `broke_once`: seeds would mean others as soon as a step is added.
         failure_persistence: None,
-        max_shrink_iters: 3_000,
+        max_shrink_iters: setting("MODEL_SHRINK").map_or(3_000, |it| it as u32),
         ..Config::default()
     };
     let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
@@ -173,11 +175,87 @@ fn over_sqlite() {
             .enable_all()
             .build()
             .unwrap();
-        let (case, world) = runtime.block_on(async { play(SqliteWorld::new().await, ops).await });
+        let (case, world) = runtime.block_on(async { play(StoredWorld::new(Kept::file()).await, ops).await });
         judge(&case, &world, &tally)
     });
     if let Err(failure) = result {
         panic!("{failure}");
     }
     println!("{}", tally.into_inner());
+}
+
+#[cfg(feature = "postgres")]
+mod over_postgres {
+    use super::*;
+    use crate::{
+        common::databases,
+        play::{
+            stored::Shifted,
+            transcript::{difference, transcript},
+        },
+    };
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn every_promise_is_kept() {
+        if !databases::can_be_made() {
+            return;
+        }
+        let cases = if setting("CHAT_FULL").is_some() {
+            1_000
+        } else {
+            50
+        };
+        let tally = RefCell::new(Tally::default());
+        let result = draw(
+            "over_postgres::every_promise_is_kept",
+            4,
+            cases,
+            |_, ops| {
+                let (case, world) =
+                    runtime().block_on(async { play(StoredWorld::new(Kept::tables()).await, ops).await });
+                judge(&case, &world, &tally)
+            },
+        );
+        if let Err(failure) = result {
+            panic!("{failure}");
+        }
+        println!("{}", tally.into_inner());
+    }
+
+    #[test]
+    fn the_answers_are_those_of_sqlite() {
+        if !databases::can_be_made() {
+            return;
+        }
+        let cases = if setting("CHAT_FULL").is_some() {
+            1_000
+        } else {
+            25
+        };
+        let tally = RefCell::new(Tally::default());
+        let limit = SMALL.resume_max as usize;
+        let name = "over_postgres::the_answers_are_those_of_sqlite";
+        let result = draw(name, 5, cases, |_, ops| {
+            let (one, other) = runtime().block_on(async {
+                let one = StoredWorld::at(Shifted::standing(), Kept::file()).await;
+                let one = transcript(one, limit, ops).await;
+                let other = StoredWorld::at(Shifted::standing(), Kept::tables()).await;
+                let other = transcript(other, limit, ops).await;
+                let told = difference(&one.2, &other.2);
+                told.map_or(Ok(()), Err)?;
+                Ok::<_, String>((one, other))
+            })?;
+            judge(&one.0, &one.1, &tally)?;
+            judge(&other.0, &other.1, &tally)
+        });
+        if let Err(failure) = result {
+            panic!("{failure}");
+        }
+        println!("{}", tally.into_inner());
+    }
 }

@@ -9,6 +9,8 @@
 pub mod backend;
 pub mod binary;
 pub mod client;
+#[cfg(feature = "postgres")]
+pub mod databases;
 pub mod described;
 pub mod http;
 pub mod memory;
@@ -84,20 +86,7 @@ pub fn database_of(folder: &Path) -> Option<String> {
         return None;
     }
     #[cfg(feature = "postgres")]
-    {
-        use std::{collections::HashMap, path::PathBuf, sync::Mutex};
-        static DATABASES: Mutex<Option<HashMap<PathBuf, String>>> = Mutex::new(None);
-        let mut databases = DATABASES.lock().unwrap();
-        let folder = folder.canonicalize().unwrap();
-        let database = databases
-            .get_or_insert_default()
-            .entry(folder)
-            .or_insert_with(|| {
-                postgres::url_of_a_new_database()
-                    .expect("CHAT_TEST_DATABASE: there is no PostgreSQL")
-            });
-        return Some(database.clone());
-    }
+    return Some(databases::of(folder));
     #[allow(unreachable_code, reason = "what stands above is not always there")]
     None
 }

@@ -8,11 +8,15 @@
 pub mod actor;
 pub mod core;
 pub mod file;
+pub mod kept;
 pub mod link;
 pub mod memory;
 pub mod player;
 pub mod recorder;
 pub mod script;
 pub mod socket;
-pub mod sqlite;
+pub mod stored;
+#[cfg(feature = "postgres")]
+pub mod tables;
 pub mod tally;
+pub mod transcript;

@@ -12,6 +12,7 @@ use super::{
     actor::Actor,
     link::{Change, Ending, Fault, Heard, Link, World},
     script::{Again, Cursor, DEVICES, Device, Kind, Op, ROOMS, Span, Target},
+    transcript::Transcript,
 };
 use crate::oracle::{
     Case, Era, gap,
@@ -33,7 +34,7 @@ struct Open<L> {
 
 /// Everybody who plays, and all that was seen.
 pub struct Player<W: World> {
-    world: W,
+    pub(super) world: W,
     seats: Vec<Seat<W::Link>>,
     traces: Vec<Trace>,
     eras: Vec<Era>,
@@ -42,6 +43,8 @@ pub struct Player<W: World> {
     newest: Vec<Option<Request>>,
     held: bool,
     resume_limit: usize,
+    /// What was heard, letter by letter, where that is wanted.
+    pub(super) transcript: Option<Transcript>,
 }
 
 /// How long a content is: usually a line, in a flood much of an outbox.
@@ -71,6 +74,7 @@ impl<W: World> Player<W> {
             newest: DEVICES.map(|_| None).into(),
             held: false,
             resume_limit,
+            transcript: None,
         }
     }
 
@@ -85,16 +89,21 @@ impl<W: World> Player<W> {
             self.read_all().await;
         }
         self.heal().await;
-        let case = Case {
-            traces: self.traces,
-            eras: self.eras,
-            resume_limit: self.resume_limit,
-            healed: true,
-        };
+        let case = self.case();
         (case, self.world)
     }
 
-    async fn step(&mut self, op: &Op) {
+    /// What there is to judge.
+    pub(super) fn case(&mut self) -> Case {
+        Case {
+            traces: std::mem::take(&mut self.traces),
+            eras: std::mem::take(&mut self.eras),
+            resume_limit: self.resume_limit,
+            healed: true,
+        }
+    }
+
+    pub(super) async fn step(&mut self, op: &Op) {
         match *op {
             Op::Connect(device) => self.connect(device, true).await,
             Op::ConnectSilently(device) => self.connect(device, false).await,
@@ -146,7 +155,7 @@ impl<W: World> Player<W> {
         self.read_all().await;
     }
 
-    async fn connect(&mut self, device: Device, greets: bool) {
+    pub(super) async fn connect(&mut self, device: Device, greets: bool) {
         let Seat { actor, open, .. } = &mut self.seats[device];
         if open.is_some() {
             return;
@@ -185,7 +194,7 @@ impl<W: World> Player<W> {
         }
     }
 
-    async fn say(&mut self, device: Device, request: Request) {
+    pub(super) async fn say(&mut self, device: Device, request: Request) {
         let Seat { actor, open, .. } = &mut self.seats[device];
         let Some(open) = open else { return };
         open.asked += 1;
@@ -199,6 +208,9 @@ impl<W: World> Player<W> {
     }
 
     async fn hear(&mut self, device: Device, heard: Heard) {
+        if let (Some(open), Some(transcript)) = (&self.seats[device].open, &mut self.transcript) {
+            transcript.heard(open.trace, &heard);
+        }
         match heard {
             Heard::Frame(text) => {
                 let frame = Frame::parse(&text);
@@ -288,6 +300,7 @@ impl<W: World> Player<W> {
         let request = self.new_send(device, place, kind != Kind::WithoutNonce, LINE_BYTES);
         if kind == Kind::OnBoth {
             self.say(other_device(device), request.clone()).await;
+            self.in_step().await;
         }
         self.say(device, request).await;
     }
@@ -320,12 +333,27 @@ impl<W: World> Player<W> {
 
     async fn history(&mut self, device: Device, target: Target, span: Span, limit: u32) {
         let cursor = self.seats[device].actor.cursor.unwrap_or(0);
+        let part = match span {
+            Span::Newest => Part::Newest,
+            Span::Before(back) => Part::Before(self.back(cursor, back).max(1)),
+            Span::After(back) => Part::After(self.back(cursor, back).max(0)),
+        };
         let request = Request::History {
             place: target.place(),
-            part: span.part(cursor),
+            part,
             limit: Some(limit),
         };
         self.say(device, request).await;
+    }
+
+    /// So far before a cursor: so many ids, or, where ids of two worlds are compared, so many messages.
+    fn back(&self, cursor: i64, by: u8) -> i64 {
+        let Some(era) = self.eras.last().filter(|_| self.transcript.is_some()) else {
+            return cursor - i64::from(by);
+        };
+        let until = era.between(0, cursor);
+        let left = until.len().saturating_sub(usize::from(by));
+        left.checked_sub(1).map_or(0, |at| until[at].id)
     }
 
     async fn resume(&mut self, device: Device, cursor: Cursor) {
@@ -335,8 +363,11 @@ impl<W: World> Player<W> {
         match cursor {
             Cursor::Here | Cursor::Twice => {}
             Cursor::Acked => after = after.max(actor.acked),
-            Cursor::Behind => after = (after - 3).max(0),
+            Cursor::Behind => after = self.back(after, 3).max(0),
             Cursor::Zero => after = 0,
+            Cursor::Ahead if self.transcript.is_some() => {
+                after = 50 + self.eras.last().map_or(0, Era::last_id);
+            }
             Cursor::Ahead => after += 50,
             Cursor::OtherEpoch => epoch = Some("another log".into()),
             Cursor::NoEpoch => epoch = None,
@@ -349,8 +380,19 @@ impl<W: World> Player<W> {
         };
         if cursor == Cursor::Twice {
             self.say(device, request.clone()).await;
+            self.in_step().await;
         }
         self.say(device, request).await;
+    }
+
+    /// Where it matters what comes first: goes on only when everybody has every answer and has seen everything.
+    pub(super) async fn in_step(&mut self) {
+        if self.transcript.is_some() {
+            for device in 0..self.seats.len() {
+                self.settle(device).await;
+            }
+            self.everybody_sees_everything().await;
+        }
     }
 
     async fn restart(&mut self, ending: Ending, change: Change) {
@@ -381,7 +423,7 @@ impl<W: World> Player<W> {
 
     /// Nothing is wrong any more; everybody is there, has an answer to everything, and has seen everything. Twice, the
     /// second time after everybody has resumed.
-    async fn heal(&mut self) {
+    pub(super) async fn heal(&mut self) {
         self.world.mend();
         self.held = false;
         for seat in &mut self.seats {

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, strategy::Union};
 
 use super::link::{Change, Ending, Fault};
-use crate::oracle::trace::{Part, Where};
+use crate::oracle::trace::Where;
 
 /// The users of the devices: the first two are one user's.
 pub const DEVICES: [i64; 4] = [1, 1, 2, 3];
@@ -110,19 +110,9 @@ pub enum Cursor {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Span {
     Newest,
-    /// Before, or after, what lies so many ids before the cursor.
+    /// Before, or after, what lies so far before the cursor.
     Before(u8),
     After(u8),
-}
-
-impl Span {
-    pub fn part(self, cursor: i64) -> Part {
-        match self {
-            Self::Newest => Part::Newest,
-            Self::Before(back) => Part::Before((cursor - i64::from(back)).max(1)),
-            Self::After(back) => Part::After((cursor - i64::from(back)).max(0)),
-        }
-    }
 }
 
 /// Scripts of up to `most` steps, of which everybody is there from the beginning.

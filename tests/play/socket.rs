@@ -15,10 +15,10 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::{
     core::SMALL,
-    file::LogFile,
+    kept::Kept,
     link::{Change, Ending, Heard, Link, World},
     script::DEVICES,
-    sqlite::Shifted,
+    stored::Shifted,
 };
 use crate::{
     common::{
@@ -84,16 +84,20 @@ fn small(limits: &mut Limits) {
 
 /// A server in this process.
 pub struct ServerWorld {
-    file: LogFile,
+    kept: Kept,
     clock: Shifted,
     running: Option<Server>,
 }
 
 impl ServerWorld {
     pub async fn new() -> Self {
+        Self::at(Shifted::default(), Kept::new()).await
+    }
+
+    pub async fn at(clock: Shifted, kept: Kept) -> Self {
         let mut world = Self {
-            file: LogFile::new(),
-            clock: Shifted::default(),
+            kept,
+            clock,
             running: None,
         };
         world.start().await;
@@ -118,11 +122,11 @@ impl World for ServerWorld {
     }
 
     async fn change(&mut self, change: Change) {
-        self.file.change(change);
+        self.kept.change(change);
     }
 
     async fn start(&mut self) {
-        let mut config = Config::for_file(self.file.path());
+        let mut config = Config::at(self.kept.location());
         config.secret = Some(NamedSecret {
             secret: Secret::new(SECRET),
             name: "JWT_SECRET",
@@ -136,7 +140,7 @@ impl World for ServerWorld {
     }
 
     async fn back_up(&mut self) {
-        self.file.back_up();
+        self.kept.back_up();
     }
 
     fn shift_clock(&mut self, by: Duration, forward: bool) {
@@ -149,7 +153,7 @@ impl World for ServerWorld {
     }
 
     async fn log(&mut self) -> (String, Vec<Row>) {
-        self.file.read()
+        self.kept.read()
     }
 }
 
@@ -162,14 +166,14 @@ async fn introduce(address: SocketAddr, now: i64) {
 
 /// The executable, in a process of its own.
 pub struct BinaryWorld {
-    file: LogFile,
+    kept: Kept,
     running: Option<Running>,
 }
 
 impl BinaryWorld {
     pub async fn new() -> Self {
         let mut world = Self {
-            file: LogFile::new(),
+            kept: Kept::new(),
             running: None,
         };
         world.start().await;
@@ -221,22 +225,22 @@ impl World for BinaryWorld {
     }
 
     async fn change(&mut self, change: Change) {
-        self.file.change(change);
+        self.kept.change(change);
     }
 
     async fn start(&mut self) {
-        self.running = Some(Running::start(&mut command(self.file.folder())));
+        self.running = Some(Running::start(&mut command(&self.kept.folder())));
         introduce(self.address(), common::now()).await;
     }
 
     async fn back_up(&mut self) {
-        self.file.back_up();
+        self.kept.back_up();
     }
 
     /// Nobody outside can know: whoever waits for a message waits for it on its connection.
     async fn relayed(&mut self, _: i64) {}
 
     async fn log(&mut self) -> (String, Vec<Row>) {
-        self.file.read()
+        self.kept.read()
     }
 }

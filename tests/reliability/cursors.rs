@@ -6,7 +6,7 @@ use crate::{
     Scene,
     common::{Client, TestServer},
     play::{
-        file::LogFile,
+        kept::Kept,
         link::Change,
         recorder::{numbered, room},
     },
@@ -161,7 +161,7 @@ async fn a_cursor_behind_what_came_already_is_not_honoured() {
 async fn a_cursor_of_a_log_that_was_replaced_is_not_honoured() {
     for change in [Change::Restore, Change::Wipe] {
         let (mut scene, epoch) = twelve().await;
-        let file = LogFile::in_folder(scene.server.folder.path());
+        let file = Kept::in_folder(scene.server.folder.path());
         file.back_up();
         let mut writer = scene.connect(1).await;
         for number in 13..=15 {
@@ -169,7 +169,7 @@ async fn a_cursor_of_a_log_that_was_replaced_is_not_honoured() {
         }
         writer.cut();
         let folder = scene.server.stop().await;
-        LogFile::in_folder(folder.path()).change(change);
+        Kept::in_folder(folder.path()).change(change);
         scene.server = TestServer::in_folder(folder, |config| config.limits.rate_limit = 0).await;
         scene.server.connect(2, "user2").await.cut();
         // Ids begin anew where they were, so that 13 … are other messages than the client knows.

@@ -27,9 +27,9 @@ use std::time::Duration;
 
 use common::TestServer;
 use play::{
-    file::LogFile,
+    kept::Kept,
     recorder::{Recorder, Stamps},
-    sqlite::Shifted,
+    stored::Shifted,
 };
 
 /// The large figure where that is asked for.
@@ -104,6 +104,6 @@ impl Scene {
     }
 
     fn log(&self) -> (String, Vec<oracle::trace::Row>) {
-        LogFile::read_in(self.server.folder.path())
+        Kept::read_in(self.server.folder.path())
     }
 }

@@ -5,10 +5,18 @@ use std::path::Path;
 use chat_server::store::sqlite::companion;
 use rusqlite::Connection;
 
-use crate::{oracle::Era, play::file::LogFile};
+use crate::{
+    oracle::Era,
+    play::{file::LogFile, kept::Kept},
+};
 
-/// A copy of the file and its log, as a server finds them that starts now.
-pub struct Image(LogFile);
+/// What a server finds that starts now.
+pub enum Image {
+    /// A copy of the file and its log.
+    Copy(Kept),
+    /// What was read of it then.
+    Read(Era),
+}
 
 impl Image {
     /// Nobody may have the file open.
@@ -19,25 +27,34 @@ impl Image {
         if log.exists() {
             std::fs::copy(log, companion(&file.path(), "wal")).unwrap();
         }
-        Self(file)
+        Self::Copy(Kept::File(file))
+    }
+
+    /// Of what a copy cannot be made.
+    pub fn of_read(log: Era) -> Self {
+        Self::Read(log)
     }
 
     /// All that is stored, in a file that is whole.
     pub fn log(&self) -> Era {
-        let connection = Connection::open(self.0.path()).unwrap();
+        let file = match self {
+            Self::Copy(file) => file,
+            Self::Read(log) => return log.clone(),
+        };
+        let connection = Connection::open(file.folder().join("chat.db")).unwrap();
         let fault: String = connection
             .query_row("PRAGMA integrity_check", [], |row| row.get(0))
             .unwrap();
         assert_eq!(fault, "ok", "the file is damaged");
         connection.close().unwrap();
-        read(&self.0)
+        read(file)
     }
 }
 
 /// All that is stored, by id.
-pub fn read(file: &LogFile) -> Era {
-    assert!(file.path().exists(), "there is no file");
-    let (epoch, rows) = file.read();
+pub fn read(kept: &Kept) -> Era {
+    let (epoch, rows) = kept.read();
+    assert_ne!(epoch, "", "there is no log");
     Era {
         epoch,
         rows,

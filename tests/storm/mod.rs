@@ -44,9 +44,9 @@ use crate::{
         Case, Era,
         trace::{Event, Frame, Reply, Trace, Where},
     },
-    play::file::LogFile,
+    play::kept::Kept,
 };
-use image::Image;
+use image::{Image, read};
 use talker::Talker;
 
 /// How long everything may take once nothing is wrong any more.
@@ -284,8 +284,12 @@ impl Storm {
         }
     }
 
-    /// What a death left in the file system.
+    /// What a death left: in the file system, or in the database.
     pub fn image(&self) -> Image {
+        if common::on_postgres() {
+            // What is still on its way there was acknowledged to nobody.
+            return Image::of_read(read(&Kept::in_folder(self.folder.path())));
+        }
         Image::of(&self.folder.path().join("chat.db"))
     }
 
@@ -293,7 +297,7 @@ impl Storm {
     pub async fn calms(mut self) -> Case {
         self.sky.send_modify(|sky| sky.is_calm = true);
         self.all_tell(|news| matches!(news, News::Settled(_))).await;
-        let log = image::read(&LogFile::in_folder(self.folder.path()));
+        let log = read(&Kept::in_folder(self.folder.path()));
         let told = Arc::new(log.clone());
         self.sky.send_modify(|sky| sky.log = Some(told));
         self.all_tell(|news| matches!(news, News::SeenAll(_))).await;

@@ -1,4 +1,4 @@
-//! The core over SQLite: the same sessions as in a real server, a real file, and no sockets.
+//! The core over a store that keeps: the same sessions as in a real server, a real file or database, and no sockets.
 
 use std::{
     sync::{
@@ -12,28 +12,37 @@ use chat_server::{
     clock::Clock,
     metrics::Metrics,
     protocol::{Cursor, Timestamp},
-    store::{
-        Counters, Mode, Options,
-        sqlite::{SqliteStore, WriterHandle},
-    },
+    store::{self, Counters, Mode, Options},
 };
 
 use super::{
     core::{Core, SMALL, TIMING, Wire},
-    file::LogFile,
+    kept::Kept,
     link::{Change, Ending, World},
     script::DEVICES,
 };
 use crate::{common::PATIENCE, oracle::trace::Row};
 
-/// This machine's clock, moved.
+/// This machine's clock, moved; or one that stands but for that.
 #[derive(Clone, Debug, Default)]
-pub struct Shifted(Arc<AtomicI64>);
+pub struct Shifted {
+    by_ms: Arc<AtomicI64>,
+    stands_at_ms: Option<i64>,
+}
 
 impl Shifted {
+    /// The same time for whoever asks, until it is moved: at first the middle of January 2026.
+    pub fn standing() -> Self {
+        Self {
+            by_ms: Arc::default(),
+            stands_at_ms: Some(1_768_435_200_000),
+        }
+    }
+
     pub fn shift(&self, by: Duration, forward: bool) {
         let ms = by.as_millis() as i64;
-        self.0.fetch_add(if forward { ms } else { -ms }, Relaxed);
+        self.by_ms
+            .fetch_add(if forward { ms } else { -ms }, Relaxed);
     }
 
     pub fn seconds(&self) -> i64 {
@@ -43,24 +52,30 @@ impl Shifted {
     pub fn clock(&self) -> Clock {
         let shifted = self.clone();
         Clock::new(move || {
-            Timestamp::from_unix_ms(Timestamp::now().unix_ms() + shifted.0.load(Relaxed))
+            let unmoved = shifted.stands_at_ms;
+            let unmoved = unmoved.unwrap_or_else(|| Timestamp::now().unix_ms());
+            Timestamp::from_unix_ms(unmoved + shifted.by_ms.load(Relaxed))
         })
     }
 }
 
-/// A core and its file.
-pub struct SqliteWorld {
-    file: LogFile,
+/// A core and what it keeps its log in.
+pub struct StoredWorld {
+    kept: Kept,
     clock: Shifted,
     metrics: Arc<Metrics>,
-    running: Option<(Core, WriterHandle)>,
+    running: Option<(Core, store::Ending)>,
 }
 
-impl SqliteWorld {
-    pub async fn new() -> Self {
+impl StoredWorld {
+    pub async fn new(kept: Kept) -> Self {
+        Self::at(Shifted::default(), kept).await
+    }
+
+    pub async fn at(clock: Shifted, kept: Kept) -> Self {
         let mut world = Self {
-            file: LogFile::new(),
-            clock: Shifted::default(),
+            kept,
+            clock,
             metrics: Arc::default(),
             running: None,
         };
@@ -87,7 +102,7 @@ impl SqliteWorld {
     }
 }
 
-impl World for SqliteWorld {
+impl World for StoredWorld {
     type Link = Wire;
 
     async fn connect(&mut self, user: i64) -> Wire {
@@ -97,28 +112,26 @@ impl World for SqliteWorld {
     async fn end(&mut self, ending: Ending) {
         let (core, writer) = self.running.take().expect("the server runs");
         core.end(ending).await;
-        let stopped = tokio::task::spawn_blocking(|| writer.stop());
-        stopped.await.unwrap();
+        assert!(writer.stop().await, "the log did not close in order");
     }
 
     async fn change(&mut self, change: Change) {
-        self.file.change(change);
+        self.kept.change(change);
     }
 
     async fn start(&mut self) {
-        let (path, options) = (self.file.path(), self.options());
-        let opened = tokio::task::spawn_blocking(move || {
-            SqliteStore::open(&path, &options, Counters::default()).unwrap()
-        });
-        let (store, feed, writer) = opened.await.unwrap();
+        let (location, options) = (self.kept.location(), self.options());
+        let opened = store::open(&location, &options, Counters::default()).await;
+        let opened = opened.unwrap();
+        let (store, feed) = (opened.store, opened.feed);
         let (metrics, clock) = (self.metrics.clone(), self.clock.clock());
-        let core = Core::start(Arc::new(store), feed, metrics, SMALL, TIMING, clock).await;
+        let core = Core::start(store, feed, metrics, SMALL, TIMING, clock).await;
         core.admit(DEVICES).await;
-        self.running = Some((core, writer));
+        self.running = Some((core, opened.ending));
     }
 
     async fn back_up(&mut self) {
-        self.file.back_up();
+        self.kept.back_up();
     }
 
     fn shift_clock(&mut self, by: Duration, forward: bool) {
@@ -131,7 +144,7 @@ impl World for SqliteWorld {
     }
 
     async fn log(&mut self) -> (String, Vec<Row>) {
-        self.file.read()
+        self.kept.read()
     }
 
     fn fell_behind(&self) -> u64 {
