@@ -15,6 +15,8 @@ mod migration;
 #[cfg(feature = "postgres")]
 mod nodes;
 mod read;
+#[cfg(feature = "postgres")]
+mod tls;
 
 use std::{
     collections::HashSet,
@@ -97,6 +99,7 @@ impl Log {
         use chat_server::store::postgres::{Options, PgStore};
         let options = Options {
             url: url.clone(),
+            wait: Duration::from_secs(5),
             mode: Mode::Standalone,
             switch_mode: false,
             write_queue: 1024,

@@ -61,6 +61,7 @@
 
 mod announce;
 mod append;
+mod binding;
 mod connect;
 mod directory;
 mod error;
@@ -73,6 +74,9 @@ mod reader;
 mod rows;
 mod schema;
 mod take_in;
+mod tls;
+mod url;
+mod wait;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -81,6 +85,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::OpenError;
+pub use url::without_password;
 
 use super::{
     Answer, AppendError, CommitFeed, Messages, NewMessage, Page, Receipt, Scope, StoreError, feed,
@@ -98,10 +103,12 @@ use writer::{Job, Writer};
 pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Where the database is and how hard it may be worked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
-    /// `postgres://user:password@host/database`.
+    /// `postgres://user:password@host/database?sslmode=verify-full`, as libpq has it (`url.rs`).
     pub url: String,
+    /// How long opening waits for a database that does not answer or does not serve yet; zero tries once.
+    pub wait: Duration,
     /// Who hands out user ids; must be what the database remembers.
     pub mode: Mode,
     /// Overwrites what the database remembers.
@@ -118,6 +125,14 @@ pub struct Options {
     pub patience: Duration,
     /// Stamps what is stored.
     pub clock: Clock,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = without_password(&self.url);
+        write!(f, "Options {{ {url}, {:?} … }}", self.mode)
+    }
 }
 
 /// The open database. Cheap to share behind an `Arc`.
@@ -146,7 +161,8 @@ impl PgStore {
         counters: Counters,
     ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
         let database = Database::parse(&options.url, options.patience)?;
-        let opened = schema::open(&database, options).await?;
+        let open = || schema::open(&database, options);
+        let opened = wait::until_it_opens(options.wait, open).await?;
         let pool = Pool::new(&database, options, opened.shape)?;
         let (feed_sender, feed) = feed(options.feed_batches);
         let announcer = Arc::new(Announcer::new(pool.clone(), feed_sender, opened.position));

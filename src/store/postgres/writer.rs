@@ -19,7 +19,7 @@ use super::{
     announce::Announcer,
     append::{self, AppendSql, Planned},
     connect::{Database, Session},
-    error::{Fault, is_lost},
+    error::{Fault, OpenError, is_lost},
     heads::STATUS,
     known::{Outcome, ack_of},
     listen::Bell,
@@ -208,7 +208,7 @@ impl Writer {
             .as_ref()
             .is_none_or(|ready| ready.session.client.is_closed())
         {
-            let unavailable = |why: String| {
+            let unavailable = |why: OpenError| {
                 tracing::warn!(%why, "the database cannot be reached for writing");
                 Fault::Undone(StoreError::Unavailable(
                     "there is no connection to the database",
