@@ -76,6 +76,7 @@ mod schema;
 mod take_in;
 mod tls;
 mod url;
+mod users;
 mod wait;
 mod writer;
 
@@ -143,6 +144,7 @@ pub struct PgStore {
     epoch: String,
     patience: Duration,
     clock: Clock,
+    told: users::Told,
 }
 
 /// Ends the writer: returned beside the store, and kept by whoever stops the program.
@@ -200,6 +202,7 @@ impl PgStore {
             epoch: opened.epoch,
             patience: options.patience,
             clock: options.clock.clone(),
+            told: users::Told::default(),
         };
         Ok((store, feed, handle))
     }
