@@ -51,7 +51,7 @@ impl Database {
         // A session that stands still in a transaction may hold the log's lock: it ends before others lose patience.
         // A statement that runs longer than anybody waits for it is of no use.
         let settings = format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=2000 -c client_min_messages=warning",
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=2000 -c client_min_messages=warning -c jit=off",
             patience.as_millis(),
             patience.as_millis(),
         );

@@ -179,6 +179,8 @@ pub(super) enum Fault {
     Undone(StoreError),
     /// It may be stored.
     Unknown(String),
+    /// Nothing is stored, because of what others stored or drew meanwhile: begun again it may succeed.
+    Raced(Error),
 }
 
 impl From<Error> for Fault {
@@ -193,6 +195,7 @@ impl From<Fault> for StoreError {
         match fault {
             Fault::Undone(error) => error,
             Fault::Unknown(why) => Self::Uncertain(why),
+            Fault::Raced(error) => translate(error),
         }
     }
 }

@@ -69,7 +69,7 @@ const KEEP_PARKED: &str =
 
 const FORGET: &str = "DELETE FROM chat_parked WHERE follower = $1 AND message = $2";
 
-pub(super) const LOG: &str = concat!(
+const LOG: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM messages m JOIN users u ON u.id = m.from_user

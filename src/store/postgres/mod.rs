@@ -69,6 +69,7 @@ mod followers;
 mod heads;
 mod inbox;
 mod known;
+mod landing;
 mod listen;
 mod reader;
 mod rows;
@@ -171,10 +172,13 @@ impl PgStore {
         let (jobs, line) = mpsc::channel(options.write_queue);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let bell = listen::Bell::default();
+        let (landed, commits) = mpsc::channel(landing::AT_MOST);
+        tasks.spawn(landing::run(announcer.clone(), commits));
         let writer = Writer::new(
             database.clone(),
             line,
             announcer.clone(),
+            landed,
             bell.clone(),
             options,
             counters,
