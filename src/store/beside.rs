@@ -72,7 +72,10 @@ impl Beside {
         Ok(Self(match location {
             Location::File(path) => Of::File(sqlite::Beside::open(path)?),
             #[cfg(feature = "postgres")]
-            Location::Postgres(url) => Of::Postgres(postgres::Beside::open(url).await?),
+            Location::Postgres(url) => {
+                let beside = postgres::Beside::open(url).await;
+                Of::Postgres(beside.map_err(OpenError::at(url))?)
+            }
         }))
     }
 
@@ -90,7 +93,10 @@ impl Beside {
         match &mut self.0 {
             Of::File(beside) => Ok(beside.overview(limit)?),
             #[cfg(feature = "postgres")]
-            Of::Postgres(beside) => Ok(beside.overview(limit).await?),
+            Of::Postgres(beside) => {
+                let place = beside.place();
+                beside.overview(limit).await.map_err(OpenError::at(place))
+            }
         }
     }
 
@@ -103,7 +109,10 @@ impl Beside {
         match &mut self.0 {
             Of::File(beside) => Ok(beside.retry(ids, whose)?),
             #[cfg(feature = "postgres")]
-            Of::Postgres(beside) => Ok(beside.retry(ids, whose).await?),
+            Of::Postgres(beside) => {
+                let place = beside.place();
+                beside.retry(ids, whose).await.map_err(OpenError::at(place))
+            }
         }
     }
 
@@ -119,7 +128,13 @@ impl Beside {
         match &mut self.0 {
             Of::File(beside) => Ok(beside.skip(ids, whose, reason, now)?),
             #[cfg(feature = "postgres")]
-            Of::Postgres(beside) => Ok(beside.skip(ids, whose, reason, now).await?),
+            Of::Postgres(beside) => {
+                let place = beside.place();
+                beside
+                    .skip(ids, whose, reason, now)
+                    .await
+                    .map_err(OpenError::at(place))
+            }
         }
     }
 }
@@ -136,9 +151,9 @@ pub async fn new_epoch(location: &Location) -> Result<NewEpoch, OpenError> {
         }
         #[cfg(feature = "postgres")]
         Location::Postgres(url) => {
-            let mut beside = postgres::Beside::open(url).await?;
-            let (before, after) = beside.new_epoch().await?;
-            (before, after, beside.place())
+            let renamed = async { postgres::Beside::open(url).await?.new_epoch().await };
+            let (before, after) = renamed.await.map_err(OpenError::at(url))?;
+            (before, after, url.to_string())
         }
     };
     Ok(NewEpoch {
@@ -153,6 +168,9 @@ pub async fn remembered_mode(location: &Location) -> Result<Option<Mode>, OpenEr
     match location {
         Location::File(path) => Ok(sqlite::remembered_mode(path)),
         #[cfg(feature = "postgres")]
-        Location::Postgres(url) => Ok(Some(postgres::Beside::open(url).await?.mode())),
+        Location::Postgres(url) => {
+            let beside = postgres::Beside::open(url).await;
+            Ok(Some(beside.map_err(OpenError::at(url))?.mode()))
+        }
     }
 }

@@ -3,13 +3,7 @@
 use std::time::Instant;
 
 use super::{PATIENCE, report::Finding, setup::Setup};
-use crate::{
-    config::StartupError,
-    store::{
-        OpenError,
-        postgres::{Counts, Inspection, Url, inspect},
-    },
-};
+use crate::store::postgres::{Counts, Inspection, Url, inspect};
 
 const SUBJECT: &str = "database";
 /// Connections of one node besides those that read: one writes, one listens, and one for each copy.
@@ -29,8 +23,8 @@ pub(super) async fn check(setup: &Setup, url: &Url) -> (Vec<Finding>, Option<i64
             (findings, newest)
         }
         Err(error) => {
-            let fault = StartupError::Database(OpenError::Postgres(error));
-            (vec![Finding::error(SUBJECT, &fault)], None)
+            let found = format!("{url}: {error}");
+            (vec![Finding::fail(SUBJECT, found, error.fix())], None)
         }
     }
 }
