@@ -141,7 +141,7 @@ export function createServerView({ signal, session, api }) {
 function howToBeAdmin(user) {
   const command = `chat-server token --role admin --user-id ${user?.id ?? 1} --username ${/^[\w-]+$/.test(user?.username ?? '') ? user?.username : 'admin'}`;
   return [
-    el('p', {}, 'Open this page on the server’s own machine, by its address or as localhost; or sign in with a token whose role is admin. This prints one, on the server’s machine, in the folder of its database, and with the JWT_SECRET that it has, if it has one:'),
+    el('p', {}, 'Open this page on the server’s own machine, by its address or as localhost; or sign in with a token whose role is admin. This prints one, on the server’s machine, in the folder and with the DATABASE_URL and JWT_SECRET that it has, if it has them:'),
     el('code', { class: 'command' }, command),
     el('p', { class: 'hint' }, 'It goes into “Paste a token” when you sign in. With another backend, that one can issue it as well.'),
   ];

@@ -1,9 +1,8 @@
 //! The executable on a PostgreSQL database: how it starts and does not, what its commands do there, and what nodes share.
 
 use std::{
-    path::Path,
     process::{Command, Output},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -115,7 +114,7 @@ async fn the_start_says_which_database_it_is_and_never_its_password() {
     let shown = place.url.replace("postgres://", "postgresql://");
     place.url = shown.replace("chat@", "chat:hunter2@");
     let mut command = place.command(&["--bind", "127.0.0.1:0"]);
-    let mut server = Running::start(command.env("RUST_LOG", "trace"));
+    let server = Running::start(command.env("RUST_LOG", "trace"));
     let data = format!("  Data   {shown} (PostgreSQL 1");
     assert!(server.greeting.contains(&data), "{}", server.greeting);
     let stats = stats(&server).await;
