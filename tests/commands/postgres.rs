@@ -1,6 +1,7 @@
 //! The executable on a PostgreSQL database: how it starts and does not, what its commands do there, and what nodes share.
 
 use std::{
+    path::Path,
     process::{Command, Output},
     time::Instant,
 };
@@ -13,7 +14,7 @@ use super::{
     common::{
         Client, PATIENCE, SECRET,
         backend::{Backend, MESSAGES, Reply},
-        binary::{Running, chat_server, output, text},
+        binary::{Running, built, chat_server, chat_server_at, output, text},
         http,
         postgres::{port_of, sql, url_of_a_new_database},
         soon, token,
@@ -49,6 +50,18 @@ impl Place {
             command.env("JWT_SECRET", text(secret));
         }
         Running::start(&mut command)
+    }
+
+    /// A start that must end by itself; one that serves is ended, with code 124.
+    fn start_in_vain(&self, args: &[&str], secret: Option<&[u8]>) -> Output {
+        let program = built().to_str().unwrap();
+        let args = [&["20", program, "--bind", "127.0.0.1:0"], args].concat();
+        let mut command = chat_server_at(Path::new("timeout"), self.folder.path(), &args);
+        command.env("DATABASE_URL", &self.url);
+        if let Some(secret) = secret {
+            command.env("JWT_SECRET", text(secret));
+        }
+        output(&mut command)
     }
 
     fn run(&self, args: &[&str]) -> Output {
@@ -166,10 +179,7 @@ fn what_is_wrong_with_the_database_is_named_with_the_flag_and_the_fix() {
     ];
     let begun = Instant::now();
     for (url, code, parts) in rows {
-        let run = output(&mut chat_server(
-            place.folder.path(),
-            &["--bind", "127.0.0.1:0", "--db", &url],
-        ));
+        let run = place.start_in_vain(&["--db", &url], None);
         fails(&run, code, &[parts, &["--db (DATABASE_URL)"]].concat());
         let all = text(&run.stderr) + &text(&run.stdout);
         assert!(!all.contains("hunter"), "{all}");
@@ -330,13 +340,8 @@ fn a_database_remembers_its_mode() {
         return;
     };
     place.node(&[], None).kill();
-    let mut other = place.command(&["--bind", "127.0.0.1:0"]);
-    other.env("JWT_SECRET", text(SECRET));
-    fails(
-        &output(&mut other),
-        1,
-        &["standalone mode", "--switch-mode"],
-    );
+    let other = place.start_in_vain(&[], Some(SECRET));
+    fails(&other, 1, &["standalone mode", "--switch-mode"]);
     place.node(&["--switch-mode"], Some(SECRET)).kill();
     place.node(&[], Some(SECRET)).kill();
     fails(
@@ -344,7 +349,7 @@ fn a_database_remembers_its_mode() {
         2,
         &["tokens of a backend", "JWT_SECRET"],
     );
-    let free = place.run(&["--bind", "127.0.0.1:0"]);
+    let free = place.start_in_vain(&[], None);
     fails(&free, 1, &["integrated mode", "--switch-mode"]);
 }
 
