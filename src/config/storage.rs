@@ -205,7 +205,7 @@ pub fn location(db: &str) -> Result<Location, StartupError> {
 fn postgres(url: &str) -> Result<Location, StartupError> {
     match crate::store::postgres::Url::parse(url) {
         Ok(url) => Ok(Location::Postgres(url)),
-        Err(fault) => usage(fault.to_string()),
+        Err(fault) => usage(format!("{fault}; {}", fault.fix())),
     }
 }
 
