@@ -77,8 +77,6 @@ mod schema;
 mod secrets;
 mod take_in;
 mod transfer;
-mod transfer_rows;
-mod transfer_writes;
 mod url;
 mod writer;
 
