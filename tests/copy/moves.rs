@@ -40,6 +40,18 @@ async fn a_log_that_went_over_and_came_back_is_the_same_row_by_row() {
     let again = copied(folder.path(), "chat.db", &url);
     assert!(again.contains("the same log already"), "{again}");
     assert_eq!(checksum(&again), checksum(&over));
+    // What was put off while the tables were filled is there, as a first start makes it.
+    let made = url_of_a_new_database().unwrap();
+    serve(folder.path(), &made).kill();
+    let kept = |url: &str| {
+        let indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1";
+        let constraints = "
+            SELECT conrelid::regclass, conname, pg_get_constraintdef(oid), convalidated FROM pg_constraint
+            WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2";
+        (sql(url, indexes), sql(url, constraints))
+    };
+    assert_eq!(kept(&url), kept(&made));
+    assert!(kept(&url).0.len() > 10);
 }
 
 /// A client that was there before the move goes on with its cursor, its token and its unanswered send.

@@ -261,8 +261,10 @@ impl Target for End {
 
     fn settle<'a>(&'a mut self, facts: &'a Facts) -> Answer<'a, Result<(), Fault>> {
         Box::pin(async move {
-            Writes::log(&self.session.client, facts).await?;
-            Ok(())
+            let Some(writes) = &self.writes else {
+                return Err(Fault::new("it is only read"));
+            };
+            Ok(writes.log(&self.session.client, facts).await?)
         })
     }
 
