@@ -9,7 +9,7 @@ use crate::{
     authority::{Authority, Backend, Patience, PublishedKeys},
     config::{Config, StartupError},
     outbound::{Outbound, under},
-    store::{SecretError, Secrets},
+    store::{SecretError, Secrets, TOKENS_SECRET},
 };
 
 /// Who judges the backend's tokens; `None` when there is no backend, and the built-in accounts' tokens are this server's.
@@ -58,9 +58,6 @@ pub fn backends_tokens(config: &Config) -> Result<Option<Tokens>, StartupError> 
     };
     Ok(Some(tokens.that_say(config.demands.clone())))
 }
-
-/// The name of the secret that signs the tokens of the built-in accounts.
-pub const TOKENS_SECRET: &str = "secret";
 
 /// Standalone mode's tokens, whose secret is kept with the log.
 pub async fn kept_tokens(secrets: &Secrets) -> Result<Tokens, StartupError> {

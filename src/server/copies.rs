@@ -15,15 +15,12 @@ use crate::{
     hub::Hub,
     metrics::{Metrics, SyncState},
     outbound::{self, Outbound},
-    store::{Begin, Follower, Secrets, Store},
+    store::{Begin, Follower, Secrets, Store, WEBHOOK_SECRET},
     sync::{Destination, Setup, WebhookKey, take_turns},
 };
 
 /// How long the start waits for a name server. Who cannot be found now may be there later.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The name of the secret that the webhook's requests are signed with.
-pub const WEBHOOK_SECRET: &str = "webhook-secret";
 
 /// Who is told.
 #[derive(Clone, Debug, Default)]

@@ -13,6 +13,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use crate::store::{TOKENS_SECRET, WEBHOOK_SECRET};
 use crate::{
     authority::Authority,
     config::{Config, StartupError},
@@ -22,9 +23,9 @@ use crate::{
     relay,
     store::{self, Counters, Ending, Mode, Opened},
 };
-pub use authority::{TOKENS_SECRET, backends_authority, backends_tokens, kept_tokens, tokens_of};
+pub use authority::{backends_authority, backends_tokens, kept_tokens, tokens_of};
+pub use copies::Copying;
 pub(crate) use copies::never_ourselves;
-pub use copies::{Copying, WEBHOOK_SECRET};
 use door::Door;
 pub(crate) use wiring::origins;
 

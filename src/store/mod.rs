@@ -23,7 +23,7 @@ pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
 pub use followers::{Begin, Follower, Followers, Lead, Parked, Standing};
 pub use neighbours::{Connected, Neighbours};
 pub use open::{Counters, Ending, Location, Mode, OpenError, Opened, Options, open};
-pub use secrets::{SecretError, Secrets};
+pub use secrets::{SecretError, Secrets, TOKENS_SECRET, WEBHOOK_SECRET};
 pub use size::{Extent, Size};
 
 use tokio::sync::oneshot;

@@ -8,6 +8,12 @@ use std::path::PathBuf;
 use super::{Location, sqlite::companion};
 use crate::auth::Secret;
 
+/// The name of the secret that signs the tokens of the built-in accounts.
+pub const TOKENS_SECRET: &str = "secret";
+
+/// The name of the secret that the webhook's requests are signed with.
+pub const WEBHOOK_SECRET: &str = "webhook-secret";
+
 /// Where they are kept.
 #[derive(Clone, Debug)]
 pub struct Secrets(Location);

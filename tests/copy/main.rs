@@ -23,7 +23,7 @@ use common::{
     postgres::{sql, url_of_a_new_database},
 };
 use ends::{dump, open};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 fn folder() -> TempDir {

@@ -82,3 +82,26 @@ fn what_would_mix_two_histories_or_invent_data_is_refused() {
     assert_eq!(rows(&url, "messages"), 0);
     copied(folder.path(), "chat.db", &url);
 }
+
+/// Whatever changes what is stored, and be it a trigger of theirs, is found before the copy is there for anybody.
+#[test]
+fn what_is_stored_otherwise_than_it_was_written_is_found_and_undone() {
+    let Some(url) = url_of_a_new_database() else {
+        return;
+    };
+    let folder = backends_file();
+    sql(&url, SEEDS_TABLES);
+    sql(
+        &url,
+        "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.content = upper(NEW.content); RETURN NEW; END $$;
+         CREATE TRIGGER shout BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION shout()",
+    );
+    let said = refused(folder.path(), "chat.db", &url);
+    assert!(
+        said.contains("what was written is not what was read: message 5000 is not the same"),
+        "{said}"
+    );
+    assert_eq!(rows(&url, "messages"), 0);
+    sql(&url, "DROP TRIGGER shout ON messages");
+    copied(folder.path(), "chat.db", &url);
+}

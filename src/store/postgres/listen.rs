@@ -151,13 +151,14 @@ impl Listener {
                 .query_one("SELECT pg_backend_pid()", &[])
                 .await?;
             own.store(row.try_get(0)?, Relaxed);
-            presence::join(&session.client).await?;
             // What is rung is not worth a wait for the disk.
             let listen = "SET synchronous_commit = off; LISTEN chat_log";
-            session.client.batch_execute(listen).await
+            session.client.batch_execute(listen).await?;
+            presence::join(&session.client).await
         };
         match timeout(self.database.patience, listening).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Err(presence::COPYING.into()),
             Ok(Err(error)) => return Err(super::error::text(&error)),
             Err(_) => return Err("it did not answer in time".into()),
         }

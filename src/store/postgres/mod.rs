@@ -83,8 +83,6 @@ mod secrets;
 mod take_in;
 mod tls;
 mod transfer;
-mod transfer_rows;
-mod transfer_writes;
 mod url;
 mod users;
 mod visit;

@@ -17,7 +17,6 @@ mod reader;
 mod refusal;
 mod statements;
 mod transfer;
-mod transfer_rows;
 mod writer;
 
 use std::path::Path;

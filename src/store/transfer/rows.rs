@@ -4,11 +4,11 @@ use std::{cmp::Ordering, fmt};
 
 use crate::{
     protocol::{Message, RoomName, UserId, Username},
-    store::{Follower, Mode, Parked, Standing},
+    store::{Follower, Mode, Parked, Standing, TOKENS_SECRET, WEBHOOK_SECRET},
 };
 
 /// What is kept secret beside a log: the key of the built-in accounts' tokens, and the webhook's secret.
-pub(in crate::store) const KEPT: [&str; 2] = ["jwt-secret", "webhook-secret"];
+pub(in crate::store) const KEPT: [&str; 2] = [TOKENS_SECRET, WEBHOOK_SECRET];
 
 /// A kept secret.
 #[derive(Clone, PartialEq, Eq)]

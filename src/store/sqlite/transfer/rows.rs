@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{
+use super::super::{
     followers, open,
     reader::{columns, message_row},
     statements::{damaged, message_id, room_name, user_id, username},

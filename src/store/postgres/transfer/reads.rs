@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Error, Row as PgRow, Statement, types::ToSql};
 
-use super::{
+use super::super::{
     followers,
     rows::{self, columns},
     schema::{self, Shape},

@@ -9,9 +9,13 @@
 //! is true if both go by the ids of one backend; so a log with accounts of its own is refused there. A user who has no row
 //! is added if a row needs no more than an id and a name.
 
-use std::{cmp::Ordering, time::Duration};
+mod reads;
+mod tables;
+mod writes;
 
-use tokio_postgres::{Client, error::SqlState};
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
 
 use super::{
     Url,
@@ -19,15 +23,16 @@ use super::{
     connect::{Database, Session},
     error::{Fault as WriteFault, OpenError, text},
     presence,
-    schema::{self, SCHEMA, SCHEMA_VERSION, Shape},
+    schema::{self, Shape},
     take_in::{self, TakeInSql},
-    transfer_rows::Reads,
-    transfer_writes::Writes,
 };
 use crate::store::{
     Answer, Mode,
     transfer::{Facts, Fault, Found, Kind, Row, Source, Target},
 };
+use reads::Reads;
+use tables::{is_shared, judge_version, make, shape};
+use writes::Writes;
 
 /// How long the database may be silent when it is opened; the copy itself takes the time it takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -131,51 +136,6 @@ pub(in crate::store) async fn open_target(url: &Url, facts: &Facts) -> Result<Fo
     end.writes = Some(Writes::prepare(&end.session.client, end.is_shared).await?);
     end.empty(facts).await?;
     Ok(Found::Empty(Box::new(end)))
-}
-
-async fn judge_version(client: &Client) -> Result<(), Fault> {
-    let row = client
-        .query_one("SELECT version FROM chat_log", &[])
-        .await?;
-    let found: i32 = row.try_get(0)?;
-    let known = SCHEMA_VERSION;
-    match found.cmp(&known) {
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(OpenError::Newer { found, known }.into()),
-        Ordering::Less => Err(Fault::new(format!(
-            "the database has schema version {found}, and this command needs {known}: start this chat-server on it once, which \
-             brings it up to date"
-        ))),
-    }
-}
-
-async fn shape(client: &Client) -> Result<Shape, Fault> {
-    let rooms = schema::columns_of(client, "rooms").await?;
-    Ok(Shape {
-        has_private_rooms: rooms.iter().any(|column| column == "is_private"),
-    })
-}
-
-/// Whether `users` is somebody else's: it has more than this program puts there.
-async fn is_shared(client: &Client) -> Result<bool, Fault> {
-    let users = schema::columns_of(client, "users").await?;
-    let ours = ["id", "username", "email", "created_at"];
-    Ok(users.len() != ours.len() || users.iter().any(|column| !ours.contains(&column.as_str())))
-}
-
-/// The tables, in the transaction that fills them.
-async fn make(client: &Client, mode: Mode) -> Result<(), Fault> {
-    client
-        .batch_execute("SET LOCAL lock_timeout = 3000")
-        .await?;
-    client.batch_execute(SCHEMA).await?;
-    client
-        .execute(
-            "INSERT INTO chat_log (one, version, epoch, mode) VALUES (1, $1, '', $2)",
-            &[&SCHEMA_VERSION, &mode.as_str()],
-        )
-        .await?;
-    Ok(())
 }
 
 impl End {
@@ -301,8 +261,10 @@ impl Target for End {
 
     fn settle<'a>(&'a mut self, facts: &'a Facts) -> Answer<'a, Result<(), Fault>> {
         Box::pin(async move {
-            Writes::log(&self.session.client, facts).await?;
-            Ok(())
+            let Some(writes) = &self.writes else {
+                return Err(Fault::new("it is only read"));
+            };
+            Ok(writes.log(&self.session.client, facts).await?)
         })
     }
 

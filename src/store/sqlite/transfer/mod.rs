@@ -3,6 +3,8 @@
 //! A file that is being filled bears a tag of its own, from its first commit until everything in it was compared: so
 //! nobody serves it, and whoever tries is told what it is. One that was left behind is deleted and begun anew.
 
+mod rows;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -10,14 +12,12 @@ use std::{
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{
-    FileLock, OpenError, SCHEMA_VERSION, companion, migrate, open,
-    transfer_rows::{self, Sql},
-};
+use super::{FileLock, OpenError, SCHEMA_VERSION, companion, migrate, open};
 use crate::store::{
     Answer,
     transfer::{Facts, Fault, Found, KEPT, Kept, Kind, Row, Source, Target},
 };
+use rows::Sql;
 
 /// For the indexes of a file that grows: 64 MiB, in SQLite's unit.
 const CACHE: i64 = -(64 << 10);
@@ -123,7 +123,7 @@ impl End {
     }
 
     fn commit(&mut self, facts: &Facts) -> Sql<()> {
-        transfer_rows::insert_log(&self.connection, facts)?;
+        rows::insert_log(&self.connection, facts)?;
         self.connection.execute_batch("COMMIT")?;
         // What is compared is read from the file, and not from what this connection remembers.
         self.connection = open::raw_connection(self.database())?;
@@ -175,7 +175,7 @@ fn begin(connection: &mut Connection, facts: &Facts) -> Sql<()> {
     transaction.pragma_update(None, "application_id", open::COPY_ID)?;
     transaction.commit()?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    transfer_rows::insert_followers(connection, facts)
+    rows::insert_followers(connection, facts)
 }
 
 fn secret_at(database: &Path, name: &str) -> Result<Option<Vec<u8>>, Fault> {
@@ -236,7 +236,7 @@ fn ready<'a, T: Send + 'a>(result: Result<T, Fault>) -> Answer<'a, Result<T, Fau
 
 impl Source for End {
     fn facts(&mut self) -> Answer<'_, Result<Facts, Fault>> {
-        let read = transfer_rows::facts(&self.connection);
+        let read = rows::facts(&self.connection);
         let mut facts = match read.map_err(|error| self.refused("read", error)) {
             Ok(facts) => facts,
             Err(fault) => return ready(Err(fault)),
@@ -258,7 +258,7 @@ impl Source for End {
         after: Option<&'a Row>,
         limit: usize,
     ) -> Answer<'a, Result<Vec<Row>, Fault>> {
-        let read = transfer_rows::page(&self.connection, kind, after, limit);
+        let read = rows::page(&self.connection, kind, after, limit);
         ready(read.map_err(|error| self.refused("read", error)))
     }
 }
@@ -266,7 +266,7 @@ impl Source for End {
 impl Target for End {
     fn put<'a>(&'a mut self, _: Kind, rows: &'a [Row]) -> Answer<'a, Result<(), Fault>> {
         let mut rows = rows.iter();
-        let written = rows.try_for_each(|row| transfer_rows::insert(&self.connection, row));
+        let written = rows.try_for_each(|row| rows::insert(&self.connection, row));
         ready(written.map_err(|error| self.refused("written", error)))
     }
 

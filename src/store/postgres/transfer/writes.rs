@@ -5,6 +5,7 @@
 
 use tokio_postgres::{Client, Error, Statement};
 
+use super::tables::put_off;
 use crate::{
     protocol::Place,
     store::transfer::{Facts, Kind, Row},
@@ -19,6 +20,8 @@ pub(super) struct Writes {
     pairs: Statement,
     messages: Statement,
     parked: Statement,
+    /// What is done when all messages are there.
+    later: Vec<String>,
 }
 
 const USERS: &str = "
@@ -58,6 +61,11 @@ const PARKED: &str = "
 
 impl Writes {
     pub(super) async fn prepare(client: &Client, is_shared: bool) -> Result<Self, Error> {
+        // Another program's table is left as it is made.
+        let later = match is_shared {
+            true => Vec::new(),
+            false => put_off(client).await?,
+        };
         let (users, rooms) = match is_shared {
             true => (SHARED_USERS, SHARED_ROOMS),
             false => (USERS, ROOMS),
@@ -70,6 +78,7 @@ impl Writes {
             pairs: client.prepare(PAIRS).await?,
             messages: client.prepare(MESSAGES).await?,
             parked: client.prepare(PARKED).await?,
+            later,
         })
     }
 
@@ -208,7 +217,10 @@ impl Writes {
     }
 
     /// The log's name, where it ends, and what is secret; and the numbers after which ids go on.
-    pub(super) async fn log(client: &Client, facts: &Facts) -> Result<(), Error> {
+    pub(super) async fn log(&self, client: &Client, facts: &Facts) -> Result<(), Error> {
+        for sql in &self.later {
+            client.batch_execute(sql).await?;
+        }
         const LOG: &str = "UPDATE chat_log SET epoch = $1, mode = $2, position = $3";
         const SECRET: &str = "INSERT INTO chat_secrets (name, value) VALUES ($1, $2)";
         client
