@@ -175,7 +175,8 @@ fn over_sqlite() {
             .enable_all()
             .build()
             .unwrap();
-        let (case, world) = runtime.block_on(async { play(StoredWorld::new(Kept::file()).await, ops).await });
+        let (case, world) =
+            runtime.block_on(async { play(StoredWorld::new(Kept::file()).await, ops).await });
         judge(&case, &world, &tally)
     });
     if let Err(failure) = result {
@@ -216,8 +217,8 @@ mod over_postgres {
             4,
             cases,
             |_, ops| {
-                let (case, world) =
-                    runtime().block_on(async { play(StoredWorld::new(Kept::tables()).await, ops).await });
+                let (case, world) = runtime()
+                    .block_on(async { play(StoredWorld::new(Kept::tables()).await, ops).await });
                 judge(&case, &world, &tally)
             },
         );

@@ -71,7 +71,9 @@ impl LogTables {
     /// Copies what is stored now, whether a server has it open or not.
     pub fn back_up(&self) {
         let tables = self.tables();
-        let mut sql = String::from("BEGIN ISOLATION LEVEL REPEATABLE READ; DROP SCHEMA IF EXISTS backup CASCADE; CREATE SCHEMA backup;");
+        let mut sql = String::from(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; DROP SCHEMA IF EXISTS backup CASCADE; CREATE SCHEMA backup;",
+        );
         for table in tables {
             sql += &format!("CREATE TABLE backup.{table} AS TABLE public.{table};");
         }

@@ -55,3 +55,28 @@ async fn any_script_over_the_executable_keeps_every_promise_through_kills() {
         play(BinaryWorld::new().await, number, ops).await;
     }
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_script_over_sockets_gets_the_same_answers_from_a_file_and_from_postgres() {
+    use crate::play::{
+        kept::Kept,
+        stored::Shifted,
+        transcript::{difference, transcript},
+    };
+    if !crate::common::databases::can_be_made() {
+        return;
+    }
+    let limit = SMALL.resume_max as usize;
+    for (number, ops) in drawn(3, figure(8, 500)).iter().enumerate() {
+        let file = ServerWorld::at(Shifted::standing(), Kept::file()).await;
+        let (_, file, heard) = transcript(file, limit, ops).await;
+        let tables = ServerWorld::at(Shifted::standing(), Kept::tables()).await;
+        let (_, tables, also_heard) = transcript(tables, limit, ops).await;
+        if let Some(told) = difference(&heard, &also_heard) {
+            panic!("script {number}, {ops:?}: {told}");
+        }
+        file.stop().await;
+        tables.stop().await;
+    }
+}
