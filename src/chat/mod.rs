@@ -346,6 +346,7 @@ fn failure(error: StoreError) -> Reject {
                 "storage is busy or stopping, nothing was stored: try again later",
             )
         }
+        StoreError::Refused(why) => Reject::new(ErrorCode::Forbidden, why),
         error @ (StoreError::Uncertain(_) | StoreError::Internal(_)) => {
             tracing::error!(%error, "storage failed");
             Reject::new(ErrorCode::Internal, "the server failed; its log says why")

@@ -201,7 +201,7 @@ impl StorageArgs {
 fn postgres(url: &str) -> Result<Location, StartupError> {
     match crate::store::postgres::Url::parse(url) {
         Ok(url) => Ok(Location::Postgres(url)),
-        Err(fault) => usage(fault.to_string()),
+        Err(fault) => usage(format!("{fault}; {}", fault.fix())),
     }
 }
 

@@ -4,6 +4,7 @@
 //! order: nobody above can announce a message early, out of order, or twice. The traits hold no pool, no SQL type, no
 //! migration and no constructor, and know nothing of who is connected.
 
+mod beside;
 mod feed;
 mod followers;
 mod open;
@@ -15,8 +16,9 @@ pub mod sqlite;
 
 use std::{future::Future, pin::Pin};
 
+pub use beside::{Beside, Done, Followed, NewEpoch, Overview, Wish, new_epoch, remembered_mode};
 pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
-pub use followers::{Begin, Follower, Followers, Parked, Standing};
+pub use followers::{Begin, Follower, Followers, Lead, Parked, Standing};
 pub use open::{Counters, Ending, Location, Mode, OpenError, Opened, Options, open};
 pub use secrets::{SecretError, Secrets};
 pub use size::{Extent, Size};
@@ -89,6 +91,9 @@ pub trait Directory: Send + Sync {
     fn user(&self, id: UserId) -> Answer<'_, Result<Option<User>, StoreError>>;
 
     /// Makes sure that `id` is known, as `username` unless it is a built-in account, whose own name stays.
+    ///
+    /// Where another program keeps the users, its name for one may stay too, and one whom it does not know may have to be
+    /// [`StoreError::Refused`].
     fn see_user(&self, id: UserId, username: Username) -> Answer<'_, Result<User, StoreError>>;
 
     /// Whether the room exists.
@@ -258,6 +263,10 @@ pub enum StoreError {
     /// Whether the change is stored cannot be told.
     #[error("the outcome of a commit is not known: {0}")]
     Uncertain(String),
+    /// Whoever keeps the tables does not allow it, and the same request will never succeed as things stand. Nothing was
+    /// changed. The reason is for whoever asked.
+    #[error("{0}")]
+    Refused(String),
     /// Anything else. Nothing was changed.
     #[error("storage failed: {0}")]
     Internal(#[from] Box<dyn std::error::Error + Send + Sync>),

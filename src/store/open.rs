@@ -154,7 +154,7 @@ pub enum OpenError {
     File(#[from] sqlite::OpenError),
     /// The PostgreSQL database.
     #[cfg(feature = "postgres")]
-    #[error(transparent)]
+    #[error("{0}; {fix}", fix = .0.fix())]
     Postgres(#[from] postgres::OpenError),
 }
 

@@ -15,6 +15,8 @@ mod migration;
 #[cfg(feature = "postgres")]
 mod nodes;
 mod read;
+#[cfg(feature = "postgres")]
+mod tls;
 
 use std::{
     collections::HashSet,
@@ -69,7 +71,7 @@ fn options() -> Options {
         feed_batches: 1024,
         readers: 2,
         patience: Duration::from_secs(5),
-        wait: Duration::ZERO,
+        wait: Duration::from_secs(5),
         clock: ticking(),
     }
 }
@@ -330,6 +332,7 @@ laws! {
     }
     followers {
         a_new_follower_begins_at_either_end_and_an_old_one_where_it_was
+        each_follower_has_one_who_leads_and_another_after_that
         the_log_is_read_in_id_order_over_rooms_and_dms_together
         what_is_read_of_the_log_is_bounded_in_rows_and_bytes
         a_cursor_moves_forward_only

@@ -252,7 +252,11 @@ async fn tables_that_are_there_stay_and_their_messages_are_in_the_log() {
     let taken = log.store.see_user(user(2), name("ann")).await.unwrap();
     assert_eq!(taken.username, name("bob"), "the stored name stays");
     let unknown = log.store.see_user(user(9), name("zoe")).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::Refused(_)), "{unknown:?}");
     assert!(unknown.to_string().contains("email"), "{unknown}");
+    let long = name(&"z".repeat(60));
+    let kept = log.store.see_user(user(1), long).await.unwrap();
+    assert_eq!(kept.username, name("ann"), "theirs takes 50 characters");
     let next = log
         .put(message(
             1,

@@ -1,20 +1,31 @@
 //! How stored messages leave the store: in order, once, whoever stored them.
 //!
 //! There is one cursor and one door. Whoever knows that there may be something new (the writer after its commit, the listener)
-//! comes here; what lies after the cursor is read and fed while the door is held.
+//! comes here; what lies after the cursor is read and fed while the door is held. Nobody commits while they wait at it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex as PlainMutex, PoisonError},
 };
 
 use tokio::sync::Mutex;
 
-use super::{connect::Pool, followers::LOG, rows};
+use super::{
+    connect::Pool,
+    rows::{self, AFTER_MESSAGE, columns},
+};
 use crate::{
     protocol::Message,
     store::{Committed, FeedSender, Origin, StoreError},
 };
+
+/// What lies after $1 and not after $2, each with the transaction that stored it.
+const LOG: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", m.xmin::text::bigint FROM messages m JOIN users u ON u.id = m.from_user
+      WHERE m.chat_position > 0 AND m.chat_position > $1 AND m.chat_position <= $2 ORDER BY m.chat_position LIMIT $3"
+);
 
 /// Rows in one batch of the feed.
 const BATCH: i64 = 500;
@@ -24,9 +35,7 @@ const BATCH: i64 = 500;
 pub(super) struct Announcer {
     pool: Pool,
     state: Mutex<State>,
-    /// The connections from which this node's messages came, by position: put in before the commit, since from then on
-    /// anybody may read them. Never locked while waiting.
-    origins: PlainMutex<BTreeMap<i64, Origin>>,
+    own: PlainMutex<Own>,
 }
 
 #[derive(Debug)]
@@ -37,6 +46,16 @@ struct State {
     feed: Option<FeedSender>,
 }
 
+/// What is known of this node's own messages beyond what can be read. Never locked while waiting.
+#[derive(Debug, Default)]
+struct Own {
+    /// The transactions, as rows bear them, that are being committed or whose messages are about to be fed from memory. From
+    /// the commit on anybody may read those; but only the writer knows which connections they came from.
+    under_way: HashSet<i64>,
+    /// The connections from which messages came that could not be fed at once, by position.
+    origins: BTreeMap<i64, Origin>,
+}
+
 impl Announcer {
     pub(super) fn new(pool: Pool, feed: FeedSender, announced: i64) -> Self {
         Self {
@@ -45,64 +64,93 @@ impl Announcer {
                 announced,
                 feed: Some(feed),
             }),
-            origins: PlainMutex::default(),
+            own: PlainMutex::default(),
         }
     }
 
-    /// These positions are about to be committed.
-    pub(super) fn remember(&self, positions: impl Iterator<Item = (i64, Origin)>) {
-        self.origins().extend(positions);
+    /// This transaction is about to be committed. It MUST be ended by [`committed`](Self::committed) or
+    /// [`ended`](Self::ended), or nothing that comes after it is ever fed.
+    pub(super) fn begins(&self, xid: i64) {
+        self.own().under_way.insert(xid);
     }
 
-    /// A commit of this node's, which followed `before` in the log. If everything before it is fed, it needs not be read.
+    /// It came to nothing, or nobody knows: what there is of it is read like anybody's.
+    pub(super) fn ended(&self, xid: i64) {
+        self.own().under_way.remove(&xid);
+    }
+
+    /// It is committed, and followed `before` in the log. What others stored before it is read, and it needs not be.
     pub(super) async fn committed(
         &self,
+        xid: i64,
         before: i64,
-        messages: Vec<Message>,
+        messages: Vec<(Message, Option<Origin>)>,
     ) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        if state.announced != before {
-            return self.catch_up_in(&mut state).await;
+        let read = self.catch_up_in(&mut state, before).await;
+        if read.is_ok() && state.announced < before {
+            // What lay there was deleted.
+            state.announced = before;
         }
-        self.tell(&mut state, messages).await;
-        Ok(())
+        if state.announced == before {
+            self.tell(&mut state, messages).await;
+        } else {
+            let origins = messages
+                .iter()
+                .filter_map(|(message, origin)| Some((message.id.get(), (*origin)?)));
+            self.own().origins.extend(origins);
+        }
+        self.ended(xid);
+        read
     }
 
-    /// Feeds everything that lies after the cursor.
+    /// Feeds everything that lies after the cursor, up to what the writer will feed.
     pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        self.catch_up_in(&mut state).await
+        self.catch_up_in(&mut state, i64::MAX).await
     }
 
-    async fn catch_up_in(&self, state: &mut State) -> Result<(), StoreError> {
-        loop {
-            let found = self.pool.read(LOG, &[&state.announced, &BATCH]).await?;
-            let Some(last) = found.last() else {
-                return Ok(());
-            };
-            let last: i64 = rows::get(last, 0)?;
+    async fn catch_up_in(&self, state: &mut State, until: i64) -> Result<(), StoreError> {
+        while state.announced < until {
+            let params: super::connect::Params<'_> = &[&state.announced, &until, &BATCH];
+            let found = self.pool.read(LOG, params).await?;
             let mut messages = Vec::with_capacity(found.len());
+            let (mut last, mut is_all) = (state.announced, found.len() < BATCH as usize);
             for row in &found {
-                messages.extend(rows::message(row)?);
+                if self
+                    .own()
+                    .under_way
+                    .contains(&rows::get(row, AFTER_MESSAGE)?)
+                {
+                    is_all = true;
+                    break;
+                }
+                last = rows::get(row, 0)?;
+                messages.extend(rows::message(row)?.map(|message| (message, None)));
             }
             self.tell(state, messages).await;
             // What was left out is not read again.
             state.announced = last;
+            if is_all {
+                return Ok(());
+            }
         }
+        Ok(())
     }
 
-    async fn tell(&self, state: &mut State, messages: Vec<Message>) {
-        let (Some(last), Some(feed)) = (messages.last(), &state.feed) else {
+    /// Feeds these, each from the connection that is said here or was remembered.
+    async fn tell(&self, state: &mut State, messages: Vec<(Message, Option<Origin>)>) {
+        let (Some((last, _)), Some(feed)) = (messages.last(), &state.feed) else {
             return;
         };
         let last = last.id.get();
         let origins = {
-            let mut origins = self.origins();
-            let later = origins.split_off(&(last + 1));
-            std::mem::replace(&mut *origins, later)
+            let mut own = self.own();
+            let later = own.origins.split_off(&(last + 1));
+            std::mem::replace(&mut own.origins, later)
         };
-        let batch = messages.into_iter().map(|message| Committed {
-            origin: origins.get(&message.id.get()).copied(),
+        let batch = messages.into_iter().map(|(message, origin)| Committed {
+            origin: origin.or_else(|| origins.get(&message.id.get()).copied()),
             message: Arc::new(message),
         });
         feed.send_async(batch.collect()).await;
@@ -119,8 +167,8 @@ impl Announcer {
         self.state.lock().await.feed = None;
     }
 
-    fn origins(&self) -> std::sync::MutexGuard<'_, BTreeMap<i64, Origin>> {
+    fn own(&self) -> std::sync::MutexGuard<'_, Own> {
         // Nothing that is done under this lock can panic half-way.
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

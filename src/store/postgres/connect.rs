@@ -1,19 +1,21 @@
 //! Connections: the settings that each has, and the pool of those that are used for one statement at a time.
 //!
 //! Nothing waits without an end: not for a connection, not for an answer. A connection whose answer is late is thrown away,
-//! since the next statement on it would wait for the last one's answer. No TLS yet.
+//! since the next statement on it would wait for the last one's answer. Each is as safe as the URL asks (`tls.rs`).
 
-use std::{str::FromStr as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
-    Client, Config, Error, NoTls, Row, config::SslMode, error::SqlState, types::ToSql,
+    Client, Config, Connection, Error, Row, Socket, error::SqlState, types::ToSql,
 };
 
 use super::{
-    error::{OpenError, is_lost, of_commit, text, translate},
+    error::{OpenError, is_lost, of_commit, translate},
     schema::Shape,
+    tls::{self, Tls},
+    url,
 };
 use crate::store::{Options, StoreError};
 
@@ -21,10 +23,18 @@ use crate::store::{Options, StoreError};
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Where the database is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Database {
     config: Arc<Config>,
+    tls: Tls,
     pub(super) patience: Duration,
+}
+
+impl std::fmt::Debug for Database {
+    /// Nothing of what opens it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Database")
+    }
 }
 
 /// A connection of its own, which ends at once when it is dropped.
@@ -42,14 +52,12 @@ impl Drop for Session {
 
 impl Database {
     pub(super) fn parse(url: &str, patience: Duration) -> Result<Self, OpenError> {
-        let mut config = Config::from_str(url).map_err(|error| OpenError::Url(text(&error)))?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(OpenError::Tls);
-        }
+        let (mut config, trust) = url::parse(url)?;
+        let tls = Tls::new(&trust, config.get_ssl_negotiation())?;
         // A session that stands still in a transaction may hold the log's lock: it ends before others lose patience.
         // A statement that runs longer than anybody waits for it is of no use.
         let settings = format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=2000 -c client_min_messages=warning",
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=2000 -c client_min_messages=warning -c jit=off",
             patience.as_millis(),
             patience.as_millis(),
         );
@@ -67,12 +75,13 @@ impl Database {
             .tcp_user_timeout(Duration::from_secs(15));
         Ok(Self {
             config: Arc::new(config),
+            tls,
             patience,
         })
     }
 
     /// A connection of its own, driven by a task.
-    pub(super) async fn connect(&self) -> Result<Session, String> {
+    pub(super) async fn connect(&self) -> Result<Session, OpenError> {
         let (client, connection) = self.dial().await?;
         let driver = tokio::spawn(async move {
             // Whoever asks through the client hears of it.
@@ -84,17 +93,11 @@ impl Database {
     /// A connection that the caller drives.
     pub(super) async fn dial(
         &self,
-    ) -> Result<
-        (
-            Client,
-            tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>,
-        ),
-        String,
-    > {
-        match timeout(self.patience, self.config.connect(NoTls)).await {
-            Ok(Ok(both)) => Ok(both),
-            Ok(Err(error)) => Err(text(&error)),
-            Err(_) => Err("it did not answer in time".into()),
+    ) -> Result<(Client, Connection<Socket, tls::Stream>), OpenError> {
+        let dialled = timeout(self.patience, self.config.connect(self.tls.clone()));
+        match dialled.await {
+            Ok(both) => both.map_err(OpenError::of_connect),
+            Err(_) => Err(OpenError::Silent("it did not answer in time".into())),
         }
     }
 }
@@ -116,7 +119,7 @@ impl Pool {
         let fast = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config((*database.config).clone(), NoTls, fast);
+        let manager = Manager::from_config((*database.config).clone(), database.tls.clone(), fast);
         let pool = deadpool_postgres::Pool::builder(manager)
             .max_size(options.readers.max(1) as usize)
             .runtime(Runtime::Tokio1)
@@ -126,7 +129,7 @@ impl Pool {
                 recycle: Some(options.patience),
             })
             .build()
-            .map_err(|error| OpenError::Unreachable(error.to_string()))?;
+            .map_err(|error| OpenError::Broken(error.to_string()))?;
         Ok(Self {
             pool,
             patience: options.patience,

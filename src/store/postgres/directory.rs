@@ -1,97 +1,20 @@
 //! Users, rooms and accounts: one statement each, beside the writer, so that nothing here keeps a message waiting.
 //!
-//! In somebody else's `users` no more is written than must be: a name that changed, and a row for whom a token brings, if
-//! its other columns can be left empty. Nothing of what they keep about a user is overwritten, and accounts lie beside.
+//! What is written into `users` for those whom tokens bring is in `users.rs`. Accounts lie beside.
 
 use tokio_postgres::error::SqlState;
 
 use super::{
     PgStore,
     connect::{Miss, Params, Pool},
-    error::text,
     reader::before_of,
     rows::{self, AFTER_MESSAGE, columns, damaged, get},
+    users::{ACCOUNT, USERS, see_user, user},
 };
 use crate::{
     protocol::{Cursor, Listing, Message, RoomName, UserId, Username},
     store::{Account, Answer, Directory, NewAccount, RoomOutcome, StoreError, StoredRoom, User},
 };
-
-macro_rules! users {
-    () => {
-        "SELECT u.id::bigint, u.username::text, coalesce(a.role, 'user'), a.password_hash
-         FROM users u LEFT JOIN chat_accounts a ON a.user_id = u.id"
-    };
-}
-const USER: &str = concat!(users!(), " WHERE u.id = $1::bigint");
-const USERS: &str = concat!(users!(), " WHERE u.id > $1::bigint ORDER BY u.id LIMIT $2");
-const ACCOUNT: &str = concat!(users!(), " WHERE a.name = $1");
-
-async fn user(pool: &Pool, id: UserId) -> Result<Option<User>, StoreError> {
-    let found = pool.read(USER, &[&id.get()]).await?;
-    found.first().map(|row| rows::user(row, 0)).transpose()
-}
-
-const ADD_USER: &str =
-    "INSERT INTO users (id, username) VALUES ($1::bigint, $2) ON CONFLICT DO NOTHING";
-const RENAME: &str = "UPDATE users SET username = $2 WHERE id = $1::bigint";
-/// An account's name is its own, but not in a log that has gone over to a backend's users.
-const MAY_BE_RENAMED: &str = "
-    SELECT 1 FROM chat_log WHERE mode = 'integrated'
-    OR NOT EXISTS (SELECT 1 FROM chat_accounts WHERE user_id = $1)";
-
-/// Nearly always nothing is written: whoever logs in was there before, under the same name.
-async fn see_user(pool: &Pool, id: UserId, username: Username) -> Result<User, StoreError> {
-    match user(pool, id).await? {
-        Some(known) if known.username == username => return Ok(known),
-        Some(known) => rename(pool, known, &username).await?,
-        None => add(pool, id, &username).await?,
-    }
-    let seen = user(pool, id).await?;
-    seen.ok_or_else(|| {
-        damaged(format!(
-            "user {id} has no row in users, and none can be made: the name belongs to another user there"
-        ))
-    })
-}
-
-async fn rename(pool: &Pool, known: User, username: &Username) -> Result<(), StoreError> {
-    if pool
-        .read(MAY_BE_RENAMED, &[&known.id.get()])
-        .await?
-        .is_empty()
-    {
-        return Ok(());
-    }
-    let params: Params<'_> = &[&known.id.get(), &username.as_str()];
-    match pool.try_change(RENAME, params).await {
-        Err(Miss::Failed(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-            tracing::warn!(user = %known.id, "a token brings a name that another user has in the table users: the stored name stays");
-            Ok(())
-        }
-        changed => settled(changed),
-    }
-}
-
-async fn add(pool: &Pool, id: UserId, username: &Username) -> Result<(), StoreError> {
-    let params: Params<'_> = &[&id.get(), &username.as_str()];
-    match pool.try_change(ADD_USER, params).await {
-        Err(Miss::Failed(error)) if error.code() == Some(&SqlState::NOT_NULL_VIOLATION) => {
-            Err(damaged(format!(
-                "user {id} has no row in users, and none can be made without inventing data: {}",
-                text(&error)
-            )))
-        }
-        changed => settled(changed),
-    }
-}
-
-fn settled<T>(changed: Result<T, Miss>) -> Result<(), StoreError> {
-    match changed {
-        Ok(_) => Ok(()),
-        Err(miss) => Err(miss.of_change()),
-    }
-}
 
 /// The private rooms are not served, since who belongs to them is not known here.
 fn open_rooms(pool: &Pool) -> &'static str {
@@ -312,7 +235,7 @@ impl Directory for PgStore {
     }
 
     fn see_user(&self, id: UserId, username: Username) -> Answer<'_, Result<User, StoreError>> {
-        Box::pin(see_user(&self.pool, id, username))
+        Box::pin(see_user(&self.pool, &self.told, id, username))
     }
 
     fn room_exists(&self, room: RoomName) -> Answer<'_, Result<bool, StoreError>> {

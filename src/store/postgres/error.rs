@@ -5,32 +5,44 @@ use tokio_postgres::{
     error::{DbError, Severity, SqlState},
 };
 
+use super::tls::Refused;
 use crate::store::{Mode, StoreError};
 
-/// Why the database cannot be served, for the operator: each says what to change.
+/// Why the database cannot be served, for the operator: what is wrong, and by [`fix`](OpenError::fix) what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Not a URL of a database.
-    #[error(
-        "--db (DATABASE_URL) is no PostgreSQL URL ({0}); write it as postgres://user:password@host/database"
-    )]
+    /// Not a URL of a database, or one that asks for what is not known.
+    #[error("the URL of the database cannot be used: {0}")]
     Url(String),
-    /// No TLS in this build, and the URL demands it.
-    #[error(
-        "--db (DATABASE_URL) demands TLS (sslmode=require), which this chat-server does not speak to a database yet; leave sslmode out"
-    )]
-    Tls,
-    /// Nobody there, or no entrance.
-    #[error(
-        "the database of --db (DATABASE_URL) cannot be opened: {0}; check that it runs, and its host, name, user and password"
-    )]
-    Unreachable(String),
+    /// No certificates to judge the server's by.
+    #[error("{place}: {why}")]
+    Roots {
+        /// Where they were looked for.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Nobody there, now.
+    #[error("nobody answers as the database: {0}")]
+    Silent(String),
+    /// Somebody there who does not serve, now.
+    #[error("the database does not serve yet: {0}")]
+    NotReady(String),
+    /// The connection is not as safe as the URL wants it.
+    #[error("no safe connection to the database: {0}")]
+    Tls(String),
+    /// No entrance: the role, its password, or the server's own rules.
+    #[error("the database server refuses the login: {0}")]
+    Denied(String),
+    /// No such database.
+    #[error("the database server has no such database: {0}")]
+    NoDatabase(String),
     /// Before version 15.
     #[error("the database server is PostgreSQL {0}, and chat-server needs 15 or newer")]
     OldServer(String),
     /// Tables that cannot be a chat's.
     #[error(
-        "the table {table} has no column {column}, which chat-server reads; nothing was changed: add it, or give another database to --db"
+        "the table {table} has no column {column}, which chat-server reads; nothing was changed"
     )]
     MissingColumn {
         /// Whose.
@@ -39,13 +51,11 @@ pub enum OpenError {
         column: &'static str,
     },
     /// Ids that nobody draws.
-    #[error(
-        "the ids of the table messages come from no sequence; make the column id SERIAL or an IDENTITY, or give another database to --db"
-    )]
+    #[error("the ids of the table messages come from no sequence")]
     NoSequence,
     /// Written by a later version.
     #[error(
-        "the database has schema version {found}, and this chat-server knows up to {known}; it was not touched: use a newer chat-server"
+        "the database has schema version {found}, and this chat-server knows up to {known}; it was not touched"
     )]
     Newer {
         /// Its version.
@@ -53,8 +63,14 @@ pub enum OpenError {
         /// Ours.
         known: i32,
     },
+    /// Nothing of ours, where something must be.
+    #[error("there is no chat-server log in the database yet")]
+    NoLog,
+    /// Nodes serve it.
+    #[error("chat-servers run on the database, with {0} connections")]
+    InUse(i64),
     /// The other mode's history.
-    #[error("the database holds the history of {found} mode, and this start is in {asked} mode; set or unset JWT_SECRET to match, or add --switch-mode to go on all the same", found = .found.as_str(), asked = .asked.as_str())]
+    #[error("the database holds the history of {found} mode, and this start is in {asked} mode", found = .found.as_str(), asked = .asked.as_str())]
     OtherMode {
         /// What it remembers.
         found: Mode,
@@ -63,7 +79,107 @@ pub enum OpenError {
     },
     /// A statement failed.
     #[error("the database could not be made ready: {0}; nothing of that step was changed")]
-    Broken(#[from] Error),
+    Broken(String),
+}
+
+impl OpenError {
+    /// What to change.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Url(_) => {
+                "write --db (DATABASE_URL) as postgres://user:password@host/database, special characters of the password as %40 for @ and the like"
+            }
+            Self::Roots { .. } => {
+                "give a file of PEM certificates that can be read as sslrootcert= in --db (DATABASE_URL)"
+            }
+            Self::Silent(_) => {
+                "check that it runs, and the host and port in --db (DATABASE_URL); --db-wait says how long it is waited for"
+            }
+            Self::NotReady(_) => {
+                "see the database server's log; --db-wait says how long it is waited for"
+            }
+            Self::Tls(_) => {
+                "see sslmode=, sslrootcert= and the host in --db (DATABASE_URL), and the server's settings ssl and ssl_cert_file"
+            }
+            Self::Denied(_) => {
+                "check user and password in --db (DATABASE_URL), and the server's pg_hba.conf"
+            }
+            Self::NoDatabase(_) => {
+                "check the name at the end of --db (DATABASE_URL), or make the database with createdb"
+            }
+            Self::OldServer(_) => {
+                "upgrade the database server, or give another one to --db (DATABASE_URL)"
+            }
+            Self::MissingColumn { .. } => "add it, or give another database to --db (DATABASE_URL)",
+            Self::NoSequence => {
+                "make the column id SERIAL or an IDENTITY, or give another database to --db (DATABASE_URL)"
+            }
+            Self::Newer { .. } => "use a newer chat-server",
+            Self::NoLog => {
+                "start the server on it once, or give another database to --db (DATABASE_URL)"
+            }
+            Self::InUse(_) => "stop them all, then run this again",
+            Self::OtherMode { .. } => {
+                "set or unset JWT_SECRET to match, or add --switch-mode to go on all the same"
+            }
+            Self::Broken(_) => {
+                "see what the server says, and whether the role of --db (DATABASE_URL) may create tables in the database"
+            }
+        }
+    }
+
+    /// Whether the same attempt may come to something a little later.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Silent(_) | Self::NotReady(_))
+    }
+
+    /// What it means that there is no connection.
+    pub(super) fn of_connect(error: Error) -> Self {
+        let said = text(&error);
+        let Some(code) = error.code() else {
+            let source = std::error::Error::source(&error);
+            let is_tls = source.is_some_and(|source| source.is::<Refused>());
+            // The driver's own word, which has no name.
+            let has_no_tls = source.is_some_and(|source| source.to_string() == NO_TLS);
+            return match (is_tls, has_no_tls) {
+                (true, _) => Self::Tls(source.map(ToString::to_string).unwrap_or(said)),
+                (_, true) => {
+                    Self::Tls("the server does not offer TLS, which sslmode= demands".into())
+                }
+                _ if is_lost(&error) => Self::Silent(said),
+                // A login that the driver cannot make: no password, or no binding to the certificate.
+                _ => Self::Denied(said),
+            };
+        };
+        match &code.code()[..2] {
+            "57" | "53" | "08" => Self::NotReady(said),
+            "3D" => Self::NoDatabase(said),
+            _ => Self::Denied(said),
+        }
+    }
+}
+
+/// How the driver says that a server does not speak TLS.
+const NO_TLS: &str = "server does not support TLS";
+
+impl From<Error> for OpenError {
+    /// For what failed after the login.
+    fn from(error: Error) -> Self {
+        match error.code().map(|code| &code.code()[..2]) {
+            None if is_lost(&error) => Self::Silent(text(&error)),
+            Some("57" | "53" | "08" | "40" | "55") => Self::NotReady(text(&error)),
+            _ => Self::Broken(text(&error)),
+        }
+    }
+}
+
+impl From<Fault> for OpenError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Undone(StoreError::Internal(why)) => Self::Broken(why.to_string()),
+            fault => Self::NotReady(StoreError::from(fault).to_string()),
+        }
+    }
 }
 
 /// Why a transaction came to nothing.
@@ -73,6 +189,8 @@ pub(super) enum Fault {
     Undone(StoreError),
     /// It may be stored.
     Unknown(String),
+    /// Nothing is stored, because of what others stored or drew meanwhile: begun again it may succeed.
+    Raced(Error),
 }
 
 impl From<Error> for Fault {
@@ -87,6 +205,7 @@ impl From<Fault> for StoreError {
         match fault {
             Fault::Undone(error) => error,
             Fault::Unknown(why) => Self::Uncertain(why),
+            Fault::Raced(error) => translate(error),
         }
     }
 }

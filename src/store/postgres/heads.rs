@@ -189,9 +189,11 @@ pub(super) fn as_count(count: usize) -> i64 {
 /// The statement for [`draw`].
 pub(super) const DRAW: &str = "SELECT nextval(pg_get_serial_sequence('messages', 'id'))::bigint FROM generate_series(1, $1::bigint)";
 
-/// Locks the log until the transaction ends, and tells where it ends, and the transaction's own name.
-pub(super) const LOCK: &str =
-    "SELECT position, pg_current_xact_id()::text FROM chat_log FOR UPDATE";
+/// Locks the log until the transaction ends, and tells where it ends. Of what is waited for after that, nothing is worth
+/// that all the others wait as well; the setting comes after the lock, since what a `WITH` locks is not torn apart.
+pub(super) const LOCK: &str = "
+    WITH locked AS (SELECT position FROM chat_log WHERE one = 1 FOR UPDATE)
+    SELECT position, set_config('lock_timeout', '200', true) FROM locked";
 
 /// What became of a transaction: the server knows after the connection is gone, and after a restart.
 pub(super) const STATUS: &str = "SELECT pg_xact_status($1::text::xid8)";

@@ -1,13 +1,12 @@
 //! What becomes of each message of a batch, decided from what the database said of what the batch names.
 //!
-//! Nothing is asked and nothing is written here: that is `append.rs`, which decides twice, once to know how many ids it needs
-//! and once under the lock of the log.
+//! Nothing is asked and nothing is written here: that is `append.rs`, which decides twice, once to know what it must store
+//! and once when that is stored.
 
 use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::{Error, Row};
 
-use super::heads::{Heads, Talk};
 use crate::{
     protocol::{Ack, Message, MessageId, Place, RoomName, Timestamp, UserId},
     store::{AppendError, NewMessage, StoreError},
@@ -64,13 +63,6 @@ pub(super) fn nonce_key(new: &NewMessage) -> Option<NonceKey> {
     Some((new.from.get(), nonce.as_str().as_bytes().to_vec()))
 }
 
-pub(super) fn talk_of(new: &NewMessage) -> Talk {
-    match &new.place {
-        Place::Room(room) => Talk::Room(room.as_str().to_owned()),
-        Place::Dm(to) => Talk::pair(new.from.get(), to.get()),
-    }
-}
-
 impl Known {
     /// What becomes of it, unless it is to be inserted.
     pub(super) fn judge(&self, new: &NewMessage) -> Option<Outcome> {
@@ -108,41 +100,28 @@ impl Known {
         None
     }
 
-    /// The same under the lock, with everything that is assigned.
-    pub(super) fn decide(
-        &mut self,
-        new: &NewMessage,
-        ids: &mut impl Iterator<Item = i64>,
-        heads: &mut Heads,
-        now: Timestamp,
-    ) -> Outcome {
-        if let Some(outcome) = self.judge(new) {
-            return outcome;
-        }
-        let Some((id, position)) = ids.next().and_then(|id| Some((MessageId::new(id)?, id))) else {
-            // More are inserted than were counted, which cannot be, or the ids are used up.
-            let why = StoreError::Internal("there is no id for the message".into());
-            return Outcome::Refused(why.into());
-        };
-        let message = Message {
-            id,
-            seq: heads.next(talk_of(new), position),
-            from: new.from,
-            username: new.username.clone(),
-            place: new.place.clone(),
-            content: new.content.clone(),
-            timestamp: now,
-            nonce: new.nonce.clone(),
-        };
-        if let Some(key) = nonce_key(new) {
+    /// A message is stored: whatever else bears its nonce is the same, or refused.
+    pub(super) fn add(&mut self, message: Message) -> Outcome {
+        if let Some(nonce) = &message.nonce {
+            let key = (message.from.get(), nonce.as_str().as_bytes().to_vec());
             let ack = Ack {
                 duplicate: true,
                 ..ack_of(&message)
             };
-            let content = new.content.as_str().to_owned();
-            self.nonces.insert(key, (ack, new.place.clone(), content));
+            let content = message.content.as_str().to_owned();
+            self.nonces
+                .insert(key, (ack, message.place.clone(), content));
         }
         Outcome::Stored(message)
+    }
+
+    /// What becomes of one that was not to be inserted.
+    pub(super) fn judge_again(&self, new: &NewMessage) -> Outcome {
+        self.judge(new).unwrap_or_else(|| {
+            // It had no number, or one that no message can have: the ids are used up.
+            let why = StoreError::Internal("there is no id for the message".into());
+            Outcome::Refused(why.into())
+        })
     }
 }
 

@@ -131,7 +131,8 @@ impl Listener {
 
     /// A connection that hears.
     async fn listen(&self) -> Result<Session, String> {
-        let (client, mut connection) = self.database.dial().await?;
+        let dialled = self.database.dial().await;
+        let (client, mut connection) = dialled.map_err(|error| error.to_string())?;
         let (theirs, own) = (self.bell.theirs.clone(), Arc::new(AtomicI32::new(0)));
         let own_id = own.clone();
         let driver = tokio::spawn(async move {

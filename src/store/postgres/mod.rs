@@ -61,20 +61,29 @@
 
 mod announce;
 mod append;
+mod beside;
+mod binding;
 mod connect;
 mod directory;
 mod error;
 mod followers;
 mod heads;
 mod inbox;
+mod inspect;
 mod known;
+mod landing;
+mod lead;
 mod listen;
 mod reader;
 mod rows;
 mod schema;
 mod secrets;
 mod take_in;
+mod tls;
 mod url;
+mod users;
+mod visit;
+mod wait;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -82,7 +91,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use beside::Beside;
 pub use error::OpenError;
+pub use inspect::{Counts, Inspection, inspect};
 pub(super) use secrets::{keep_secret, look_for_secret};
 pub use url::Url;
 
@@ -104,11 +115,13 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The open database. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct PgStore {
+    database: Database,
     jobs: mpsc::Sender<Job>,
     pool: Pool,
     epoch: String,
     patience: Duration,
     clock: Clock,
+    told: users::Told,
 }
 
 /// Ends the writer: returned beside the store, and kept by whoever stops the program.
@@ -128,17 +141,22 @@ impl PgStore {
         counters: Counters,
     ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
         let database = Database::parse(url.as_str(), options.patience)?;
-        let opened = schema::open(&database, options).await?;
+        let at = database.clone();
+        let open = || schema::open(&database, options);
+        let opened = wait::until_it_opens(options.wait, open).await?;
         let pool = Pool::new(&database, options, opened.shape)?;
         let (feed_sender, feed) = feed(options.feed_batches);
         let announcer = Arc::new(Announcer::new(pool.clone(), feed_sender, opened.position));
         let (jobs, line) = mpsc::channel(options.write_queue);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let bell = listen::Bell::default();
+        let (landed, commits) = mpsc::channel(landing::AT_MOST);
+        tasks.spawn(landing::run(announcer.clone(), commits));
         let writer = Writer::new(
             database.clone(),
             line,
             announcer.clone(),
+            landed,
             bell.clone(),
             options,
             counters,
@@ -161,18 +179,20 @@ impl PgStore {
             tasks,
         };
         let store = Self {
+            database: at,
             jobs,
             pool,
             epoch: opened.epoch,
             patience: options.patience,
             clock: options.clock.clone(),
+            told: users::Told::default(),
         };
         Ok((store, feed, handle))
     }
 
     /// The server's name and version, for an operator.
     pub(super) async fn engine(&self) -> Result<String, OpenError> {
-        let unreadable = |error: StoreError| OpenError::Unreachable(error.to_string());
+        let unreadable = |error: StoreError| OpenError::NotReady(error.to_string());
         let sql = "SELECT split_part(current_setting('server_version'), ' ', 1)";
         let found = self.pool.read(sql, &[]).await.map_err(unreadable)?;
         let version = found.first().map(|row| rows::get::<String>(row, 0));

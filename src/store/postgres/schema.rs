@@ -4,15 +4,15 @@
 //! who uses the table, and everybody after that waits for it: so it is tried only where the column is missing, and given up
 //! after a short while.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
 use super::{
     append::AppendSql,
     connect::Database,
-    error::{Fault, OpenError},
+    error::OpenError,
     take_in::{self, TakeInSql},
 };
 use crate::store::{Mode, Options};
@@ -26,7 +26,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 const LOCK_KEY: i64 = 0x6368_6174;
 
 /// The oldest server, as `server_version_num` says it.
-const OLDEST_SERVER: i32 = 150_000;
+pub(super) const OLDEST_SERVER: i32 = 150_000;
 
 /// In what the tables of this database differ from those of any other.
 #[derive(Clone, Copy, Debug)]
@@ -55,11 +55,11 @@ const NEEDED: [(&str, &[&str]); 3] = [
 ];
 
 pub(super) async fn open(database: &Database, options: &Options) -> Result<Opened, OpenError> {
-    let session = database.connect().await.map_err(OpenError::Unreachable)?;
+    let session = database.connect().await?;
     let client = &session.client;
     judge_server(client).await?;
     if !has_log(client).await? {
-        install(client, options.mode).await?;
+        install(client, options).await?;
     }
     let (epoch, mode) = judge_log(client, options).await?;
     if mode != options.mode {
@@ -89,8 +89,7 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
         match take_in::take_in(&session, &append, &sql).await {
             Ok(0) => break,
             Ok(taken) => rows += taken,
-            Err(Fault::Undone(error)) => return Err(OpenError::Unreachable(error.to_string())),
-            Err(Fault::Unknown(why)) => return Err(OpenError::Unreachable(why)),
+            Err(fault) => return Err(fault.into()),
         }
     }
     if rows > 0 {
@@ -124,7 +123,7 @@ async fn judge_server(client: &Client) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn has_log(client: &Client) -> Result<bool, OpenError> {
+pub(super) async fn has_log(client: &Client) -> Result<bool, OpenError> {
     let row = client
         .query_one("SELECT to_regclass('chat_log') IS NOT NULL", &[])
         .await?;
@@ -135,24 +134,23 @@ async fn has_log(client: &Client) -> Result<bool, OpenError> {
 ///
 /// The lock is taken before the transaction begins: one that waited inside would still remember that there was no table,
 /// since a session hears of other sessions' tables when a transaction begins.
-async fn install(client: &Client, mode: Mode) -> Result<(), OpenError> {
-    client
-        .execute("SELECT pg_advisory_lock($1)", &[&LOCK_KEY])
-        .await?;
+async fn install(client: &Client, options: &Options) -> Result<(), OpenError> {
+    lock(client, options.wait.max(options.patience)).await?;
     let installed = async {
         client.batch_execute("BEGIN").await?;
         if !has_log(client).await? {
             judge_tables(client).await?;
             tracing::info!("making the tables of the log in the database");
+            // An index over millions of messages takes its time; a lock that somebody holds is not waited for as long.
             client
-                .batch_execute("SET LOCAL lock_timeout = 3000")
+                .batch_execute("SET LOCAL lock_timeout = 3000; SET LOCAL statement_timeout = 0")
                 .await?;
             client.batch_execute(SCHEMA).await?;
             client
                 .execute(
                     "INSERT INTO chat_log (one, version, epoch, mode)
                      VALUES (1, $1, right(replace(gen_random_uuid()::text, '-', ''), 16), $2)",
-                    &[&SCHEMA_VERSION, &mode.as_str()],
+                    &[&SCHEMA_VERSION, &options.mode.as_str()],
                 )
                 .await?;
         }
@@ -169,8 +167,24 @@ async fn install(client: &Client, mode: Mode) -> Result<(), OpenError> {
     installed
 }
 
+/// Asked for again and again, since a statement that waits is ended by the session's own time-outs.
+async fn lock(client: &Client, at_most: Duration) -> Result<(), OpenError> {
+    let begun = Instant::now();
+    loop {
+        let sql = "SELECT pg_try_advisory_lock($1)";
+        if client.query_one(sql, &[&LOCK_KEY]).await?.try_get(0)? {
+            return Ok(());
+        }
+        if begun.elapsed() > at_most {
+            let why = "another node is still making its tables";
+            return Err(OpenError::NotReady(why.into()));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Tables that are there must have what is read of them.
-async fn judge_tables(client: &Client) -> Result<(), OpenError> {
+pub(super) async fn judge_tables(client: &Client) -> Result<(), OpenError> {
     for (table, needed) in NEEDED {
         let found = columns_of(client, table).await?;
         let missing = needed

@@ -10,7 +10,7 @@ use super::{
     append::AppendSql,
     connect::Session,
     error::{Fault, of_commit, text},
-    heads::{Heads, Talk, draw},
+    heads::{DRAW, HeadSql, Heads, Talk, draw},
     schema::Shape,
 };
 use crate::{
@@ -28,6 +28,8 @@ pub(super) struct TakeInSql {
     untaken: Statement,
     last_id: Statement,
     take: Statement,
+    draw: Statement,
+    heads: HeadSql,
 }
 
 impl TakeInSql {
@@ -51,6 +53,8 @@ impl TakeInSql {
             untaken: client.prepare(&untaken).await?,
             last_id: client.prepare(LAST_ID).await?,
             take: client.prepare(TAKE).await?,
+            draw: client.prepare(DRAW).await?,
+            heads: HeadSql::prepare(client).await?,
         })
     }
 }
@@ -85,15 +89,13 @@ pub(super) async fn take_in(
     client.batch_execute("BEGIN").await?;
     let lock = client.query_one(&append.lock, &[]);
     let (before, found) = join(lock, client.query(&sql.untaken, &[])).await;
-    // Nothing is worth that everybody who waits for the log waits longer.
-    client.batch_execute("SET LOCAL lock_timeout = 200").await?;
     let (before, found): (i64, Vec<Row>) = (before?.try_get(0)?, found?);
     let rows = found
         .iter()
         .map(Foreign::of)
         .collect::<Result<Vec<_>, Error>>()?;
     if !rows.is_empty() {
-        let last = take(client, append, sql, rows, before).await?;
+        let last = take(client, sql, rows, before).await?;
         tracing::debug!(
             rows = found.len(),
             last,
@@ -107,13 +109,12 @@ pub(super) async fn take_in(
 /// Assigns and writes; where the log ends now.
 async fn take(
     client: &Client,
-    append: &AppendSql,
     sql: &TakeInSql,
     rows: Vec<Foreign>,
     before: i64,
 ) -> Result<i64, Fault> {
     let talks = rows.iter().filter_map(|row| row.talk.clone());
-    let mut heads = Heads::load(client, &append.heads, talks).await?;
+    let mut heads = Heads::load(client, &sql.heads, talks).await?;
     let last_id: i64 = client.query_one(&sql.last_id, &[]).await?.try_get(0)?;
     let mut last = before;
     let (mut ids, mut positions, mut seqs, mut ms) =
@@ -135,7 +136,7 @@ async fn take(
         last = match row.id > last && row.id <= last_id {
             true => row.id,
             false => {
-                let drawn = draw(client, &append.draw, last, 1, Vec::new()).await?;
+                let drawn = draw(client, &sql.draw, last, 1, Vec::new()).await?;
                 let none =
                     || Fault::Undone(StoreError::Internal("there is no position left".into()));
                 *drawn.first().ok_or_else(none)?
@@ -147,7 +148,7 @@ async fn take(
     client
         .execute(&sql.take, &[&ids, &positions, &seqs, &ms])
         .await?;
-    heads.store(client, &append.heads, last).await?;
+    heads.store(client, &sql.heads, last).await?;
     Ok(last)
 }
 

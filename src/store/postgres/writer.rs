@@ -1,8 +1,8 @@
 //! The one task of a node that stores messages. It takes a job, drains what else is in line, and makes one transaction of it.
 //!
 //! No timer: a batch is what arrived while the last commit was on its way, so one sender waits for one commit and a thousand
-//! senders share one. After the commit, first the feed hears of the messages, then the senders. What the statements say is in
-//! `append.rs` and `take_in.rs`; this file decides when they run and what a failure means.
+//! senders share one. Who hears of a commit, and when, is in `landing.rs`; what the statements say in `append.rs` and
+//! `take_in.rs`; this file decides when they run and what a failure means.
 
 use std::{
     sync::Arc,
@@ -10,24 +10,24 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{sleep, timeout},
 };
 
 use super::{
     announce::Announcer,
-    append::{self, AppendSql, Planned},
+    append::{self, AppendSql, row_xid},
     connect::{Database, Session},
-    error::{Fault, is_lost},
+    error::{Fault, OpenError, is_lost, text, translate},
     heads::STATUS,
-    known::{Outcome, ack_of},
+    landing::{Landed, Reply},
     listen::Bell,
     schema::Shape,
     take_in::{self, TakeInSql},
 };
 use crate::{
     clock::Clock,
-    protocol::Ack,
+    protocol::Timestamp,
     store::{AppendError, Counters, NewMessage, Options, StoreError},
 };
 
@@ -36,14 +36,12 @@ use crate::{
 pub(super) enum Job {
     Append {
         message: NewMessage,
-        reply: oneshot::Sender<Result<Ack, AppendError>>,
+        reply: Reply,
     },
     /// Other programs' rows are there.
     TakeIn,
     Stop,
 }
-
-type Reply = oneshot::Sender<Result<Ack, AppendError>>;
 
 pub(super) struct Writer {
     database: Database,
@@ -51,6 +49,7 @@ pub(super) struct Writer {
     ready: Option<Ready>,
     line: mpsc::Receiver<Job>,
     announcer: Arc<Announcer>,
+    landed: mpsc::Sender<Landed>,
     bell: Bell,
     batch_max: usize,
     clock: Clock,
@@ -70,6 +69,7 @@ impl Writer {
         database: Database,
         line: mpsc::Receiver<Job>,
         announcer: Arc<Announcer>,
+        landed: mpsc::Sender<Landed>,
         bell: Bell,
         options: &Options,
         counters: Counters,
@@ -80,6 +80,7 @@ impl Writer {
             ready: None,
             line,
             announcer,
+            landed,
             bell,
             batch_max: options.batch_max,
             clock: options.clock.clone(),
@@ -121,14 +122,14 @@ impl Writer {
     async fn commit(&mut self, batch: Vec<NewMessage>, replies: Vec<Reply>) {
         let all: Vec<&NewMessage> = batch.iter().collect();
         match self.transact(&all).await {
-            Ok(outcomes) => answer(replies, outcomes),
+            Ok((xid, done)) => self.land(xid, batch, replies, done).await,
             // Not available is no row's fault: one by one they would only wait once each.
             Err(Fault::Undone(error))
                 if batch.len() > 1 && !matches!(error, StoreError::Unavailable(_)) =>
             {
-                for (message, reply) in batch.iter().zip(replies) {
-                    match self.transact(&[message]).await {
-                        Ok(outcomes) => answer(vec![reply], outcomes),
+                for (message, reply) in batch.into_iter().zip(replies) {
+                    match self.transact(&[&message]).await {
+                        Ok((xid, done)) => self.land(xid, vec![message], vec![reply], done).await,
                         Err(fault) => fail(vec![reply], fault),
                     }
                 }
@@ -137,67 +138,96 @@ impl Writer {
         }
     }
 
-    /// A transaction, told to the feed when it is committed.
-    async fn transact(&mut self, batch: &[&NewMessage]) -> Result<Vec<Outcome>, Fault> {
-        let begun = Instant::now();
-        let now = self.clock.now();
-        let patience = self.database.patience;
+    /// Told to the feed and the senders, beside the next transaction.
+    async fn land(
+        &self,
+        xid: i64,
+        batch: Vec<NewMessage>,
+        replies: Vec<Reply>,
+        done: append::Done,
+    ) {
+        let stored = done.stored().count();
+        if stored > 0 {
+            self.counters.messages.inc_by(stored as u64);
+            self.bell.ring();
+        }
+        let landed = Landed {
+            xid,
+            batch,
+            replies,
+            done,
+        };
+        // It ends after this task.
+        let _ = self.landed.send(landed).await;
+    }
+
+    /// A transaction; more than one where others are quicker.
+    async fn transact(&mut self, batch: &[&NewMessage]) -> Result<(i64, append::Done), Fault> {
+        for numbers_too_many in NUMBERS_TOO_MANY {
+            match self.attempt(batch, numbers_too_many).await {
+                Err(Fault::Raced(error)) => {
+                    tracing::debug!(error = %text(&error), "a batch is begun again");
+                }
+                ended => return ended,
+            }
+        }
+        match self.attempt(batch, 0).await {
+            Err(Fault::Raced(error)) => Err(Fault::Undone(translate(error))),
+            ended => ended,
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        batch: &[&NewMessage],
+        numbers_too_many: usize,
+    ) -> Result<(i64, append::Done), Fault> {
+        let (begun, now, patience) = (Instant::now(), self.clock.now(), self.database.patience);
         let late = |_| {
             Fault::Undone(StoreError::Unavailable(
                 "the database did not answer in time",
             ))
         };
         let ready = self.ready().await?;
-        let planned = timeout(
-            patience,
-            append::plan(&ready.session, &ready.append, batch, now),
-        );
+        let planned = timeout(patience, append::plan(&ready.session, &ready.append, batch));
         let planned = match planned.await.map_err(late).and_then(|planned| planned) {
             Ok(planned) => planned,
             Err(fault) => return Err(self.undo(fault).await),
         };
-        self.remember(batch, &planned);
+        let xid = row_xid(&planned.xid);
+        if planned.stores() {
+            self.announcer.begins(xid);
+        }
+        let done = self.store(planned, batch, now, numbers_too_many).await;
+        match &done {
+            Ok(_) => self.counters.commits.observe(begun.elapsed(), batch.len()),
+            Err(_) => self.announcer.ended(xid),
+        }
+        done.map(|done| (xid, done))
+    }
+
+    async fn store(
+        &mut self,
+        planned: append::Planned,
+        batch: &[&NewMessage],
+        now: Timestamp,
+        numbers_too_many: usize,
+    ) -> Result<append::Done, Fault> {
         let Some(ready) = &self.ready else {
             return Err(Fault::Undone(StoreError::Unavailable(
                 "the connection is gone",
             )));
         };
-        let stored = timeout(
-            patience,
-            append::store(&ready.session, &ready.append, &planned),
-        );
+        let (session, sql) = (&ready.session, &ready.append);
+        let stored = append::store(session, sql, &planned, batch, now, numbers_too_many);
+        let stored = timeout(self.database.patience, stored);
         let late = || Fault::Unknown("the commit was not answered in time".into());
-        match stored.await.unwrap_or_else(|_| Err(late())) {
-            Ok(()) => {}
-            Err(fault @ Fault::Undone(_)) => return Err(self.undo(fault).await),
+        let numbers = match stored.await.unwrap_or_else(|_| Err(late())) {
+            Ok(numbers) => numbers,
             Err(Fault::Unknown(why)) => self.find_out(&planned, why).await?,
-        }
-        self.counters.commits.observe(begun.elapsed(), batch.len());
-        Ok(self.announce(planned).await)
-    }
-
-    /// From the commit on anybody may read these: the connections they came from are known by then.
-    fn remember(&self, batch: &[&NewMessage], planned: &Planned) {
-        let both = batch.iter().zip(&planned.outcomes);
-        self.announcer
-            .remember(both.filter_map(|(new, outcome)| match outcome {
-                Outcome::Stored(message) => Some((message.id.get(), new.origin?)),
-                Outcome::Duplicate(_) | Outcome::Refused(_) => None,
-            }));
-    }
-
-    async fn announce(&mut self, planned: Planned) -> Vec<Outcome> {
-        let messages: Vec<_> = planned.stored().cloned().collect();
-        if messages.is_empty() {
-            return planned.outcomes;
-        }
-        self.counters.messages.inc_by(messages.len() as u64);
-        self.bell.ring();
-        if let Err(error) = self.announcer.committed(planned.before, messages).await {
-            // Stored is stored: the listener goes on from the cursor as soon as it can.
-            tracing::warn!(%error, "what was stored could not be read yet: its readers wait");
-        }
-        planned.outcomes
+            Err(fault) => return Err(self.undo(fault).await),
+        };
+        planned.outcomes(batch, numbers, now)
     }
 
     /// The connection with its statements: a new one after a failure.
@@ -207,14 +237,17 @@ impl Writer {
             .as_ref()
             .is_none_or(|ready| ready.session.client.is_closed())
         {
-            let unavailable = |why: String| {
+            let unavailable = |why: OpenError| {
                 tracing::warn!(%why, "the database cannot be reached for writing");
                 Fault::Undone(StoreError::Unavailable(
                     "there is no connection to the database",
                 ))
             };
             let session = self.database.connect().await.map_err(unavailable)?;
-            session.client.batch_execute(DURABLE).await?;
+            // Whoever waits for the log for longer than this has time to say so.
+            let half = self.database.patience.as_millis() / 2;
+            let settings = format!("{DURABLE}; {PLANS}; SET lock_timeout = {half}");
+            session.client.batch_execute(&settings).await?;
             let append = AppendSql::prepare(&session.client, self.shape).await?;
             let take_in = TakeInSql::prepare(&session.client, self.shape).await?;
             self.ready = Some(Ready {
@@ -244,38 +277,56 @@ impl Writer {
     }
 
     /// The connection broke in a commit. The server knows whether it was made, and is asked until patience ends.
-    async fn find_out(&mut self, planned: &Planned, why: String) -> Result<(), Fault> {
+    async fn find_out(
+        &mut self,
+        planned: &append::Planned,
+        why: String,
+    ) -> Result<append::Numbers, Fault> {
         self.ready = None;
-        let status = timeout(self.database.patience, self.ended_as(&planned.xid)).await;
-        match status.ok().flatten().as_deref() {
-            Some("committed") => {
+        if !planned.stores() {
+            return Ok(append::Numbers::default());
+        }
+        let ended = timeout(self.database.patience, self.ended_as(planned)).await;
+        match ended.ok().flatten() {
+            Some(Some(numbers)) => {
                 tracing::warn!(%why, "the connection broke in a commit, which was made all the same");
-                Ok(())
+                Ok(numbers)
             }
-            Some("aborted") => {
+            Some(None) => {
                 tracing::warn!(%why, "the connection broke in a commit, which was not made");
                 let why = "the connection to the database was lost";
                 Err(Fault::Undone(StoreError::Unavailable(why)))
             }
-            _ => {
+            None => {
                 tracing::error!(%why, "a commit failed, and its outcome is not known");
                 Err(Fault::Unknown(why))
             }
         }
     }
 
-    /// What became of a transaction, once it has ended; `None` when the server cannot tell any more.
-    async fn ended_as(&self, xid: &str) -> Option<String> {
+    /// What became of a transaction, once it has ended: what it stored, or `Some(None)` when it was undone; `None` when the
+    /// server cannot tell any more.
+    async fn ended_as(&self, planned: &append::Planned) -> Option<Option<append::Numbers>> {
+        // Nothing of it is fed, so it lies after this.
+        let after = self.announcer.announced().await;
         loop {
             if let Ok(session) = self.database.connect().await {
-                match session.client.query_one(STATUS, &[&xid]).await {
-                    Ok(row) => match row.try_get::<_, Option<String>>(0).ok()? {
-                        Some(status) if status == "in progress" => {}
-                        status => return status,
+                let client = &session.client;
+                let status = client.query_one(STATUS, &[&planned.xid]).await;
+                let status = status.and_then(|row| row.try_get::<_, Option<String>>(0));
+                let lost = match status.map(|status| status.unwrap_or_default()).as_deref() {
+                    Ok("in progress") => None,
+                    Ok("aborted") => return Some(None),
+                    Ok("committed") => match append::stored_by(client, planned, after).await {
+                        Ok(numbers) => return Some(Some(numbers)),
+                        Err(error) => Some(error),
                     },
-                    // Its words are final; without any, it is asked again.
-                    Err(error) if !is_lost(&error) => return None,
-                    Err(_) => {}
+                    Ok(_) => return None,
+                    Err(_) => None,
+                };
+                // Its words are final; without any, it is asked again.
+                if lost.is_some_and(|error| !is_lost(&error)) {
+                    return None;
                 }
             }
             sleep(ASK_AGAIN_AFTER).await;
@@ -324,16 +375,12 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 const DURABLE: &str = "
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
-fn answer(replies: Vec<Reply>, outcomes: Vec<Outcome>) {
-    for (reply, outcome) in replies.into_iter().zip(outcomes) {
-        // Nobody waits any more when the connection has gone; the message is stored all the same.
-        let _ = reply.send(match outcome {
-            Outcome::Stored(message) => Ok(ack_of(&message)),
-            Outcome::Duplicate(ack) => Ok(ack),
-            Outcome::Refused(error) => Err(error),
-        });
-    }
-}
+/// Every statement is a search in indexes, whatever the tables' sizes are while its plan is made: it is made once.
+const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
+
+/// Numbers drawn beyond those that are needed, by attempt: some may lie before the end of the log, when connections of other
+/// programs draw ahead (`CACHE`).
+const NUMBERS_TOO_MANY: [usize; 4] = [0, 100, 1000, 10_000];
 
 fn fail(replies: Vec<Reply>, fault: Fault) {
     let error = StoreError::from(fault);

@@ -105,6 +105,7 @@ impl StoreError {
             Self::Full => Self::Full,
             Self::Unavailable(why) => Self::Unavailable(why),
             Self::Uncertain(why) => Self::Uncertain(why.clone()),
+            Self::Refused(why) => Self::Refused(why.clone()),
             Self::Internal(source) => Self::Internal(source.to_string().into()),
         }
     }
