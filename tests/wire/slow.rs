@@ -183,7 +183,9 @@ async fn after_an_incomplete_resume_a_slow_reader_is_live_from_its_last_id() {
         .await;
     }
     for _ in 0..MANY {
-        last = ann.next().await["data"]["id"].as_i64().unwrap();
+        let sent = ann.next().await;
+        let id = sent["data"]["id"].as_i64();
+        last = id.unwrap_or_else(|| panic!("{sent}"));
     }
     server.relayed(last).await;
     slow.say(r#"{"type":"resume","after":0,"rooms":["general"],"ref":"resume"}"#)
