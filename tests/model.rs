@@ -209,7 +209,7 @@ mod over_postgres {
         let cases = if setting("CHAT_FULL").is_some() {
             1_000
         } else {
-            50
+            40
         };
         let tally = RefCell::new(Tally::default());
         let result = draw(
@@ -236,7 +236,7 @@ mod over_postgres {
         let cases = if setting("CHAT_FULL").is_some() {
             1_000
         } else {
-            25
+            20
         };
         let tally = RefCell::new(Tally::default());
         let limit = SMALL.resume_max as usize;

@@ -81,7 +81,9 @@ fn new() -> String {
         let name = url.rsplit_once('/').unwrap().1;
         run(maintenance(), &format!("DROP DATABASE {name} WITH (FORCE)"));
     }
-    run(maintenance(), &format!("CREATE DATABASE {name}"));
+    // By copying files, which costs a third of writing a log of it.
+    let sql = format!("CREATE DATABASE {name} STRATEGY file_copy");
+    run(maintenance(), &sql);
     format!("{server}/{name}")
 }
 

@@ -391,7 +391,12 @@ impl<W: World> Player<W> {
             for device in 0..self.seats.len() {
                 self.settle(device).await;
             }
-            self.everybody_sees_everything().await;
+            // What is not acknowledged is not stored.
+            let acked = self.seats.iter().map(|seat| seat.actor.acked).max();
+            match acked > self.eras.last().map(Era::last_id) {
+                true => self.everybody_sees_everything().await,
+                false => self.everybody_sees_what_is_known().await,
+            }
         }
     }
 
@@ -474,9 +479,13 @@ impl<W: World> Player<W> {
 
     async fn everybody_sees_everything(&mut self) {
         let rows = self.world.log().await.1;
-        let last = rows.last().map_or(0, |row| row.id);
-        let era = self.eras.last_mut().expect("there is an era");
-        era.rows = rows;
+        self.eras.last_mut().expect("there is an era").rows = rows;
+        self.everybody_sees_what_is_known().await;
+    }
+
+    /// All that was stored when the log was last read.
+    async fn everybody_sees_what_is_known(&mut self) {
+        let last = self.eras.last().map_or(0, Era::last_id);
         if timeout(self.world.patience(), self.world.relayed(last))
             .await
             .is_err()

@@ -107,6 +107,11 @@ impl ServerWorld {
     fn server(&self) -> &Server {
         self.running.as_ref().expect("the server runs")
     }
+
+    /// Ends the server, so that its connections to a database are closed.
+    pub async fn stop(mut self) {
+        self.end(Ending::Stop).await;
+    }
 }
 
 impl World for ServerWorld {

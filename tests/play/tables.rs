@@ -107,7 +107,7 @@ impl LogTables {
         for table in &tables {
             sql += &format!("INSERT INTO public.{table} SELECT * FROM backup.{table};");
         }
-        sql += "UPDATE chat_log SET epoch = replace(gen_random_uuid()::text, '-', '');
+        sql += "UPDATE chat_log SET epoch = right(replace(gen_random_uuid()::text, '-', ''), 16);
             SELECT setval(pg_get_serial_sequence('messages', 'id'), greatest(position, 1), position > 0) FROM chat_log;
             COMMIT";
         databases::run(&self.url(), &sql);

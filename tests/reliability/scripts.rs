@@ -6,6 +6,7 @@ use proptest::{
 };
 
 use crate::{
+    common::on_postgres,
     figure,
     oracle::{report::report, violations},
     play::{
@@ -42,7 +43,8 @@ async fn play(world: impl World, number: usize, ops: &[Op]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_script_over_sockets_keeps_every_promise() {
-    let scripts = drawn(1, figure(40, 1_000));
+    // Each begins with a database of its own, where it is not a file.
+    let scripts = drawn(1, figure(if on_postgres() { 15 } else { 40 }, 1_000));
     for (number, ops) in scripts.iter().enumerate() {
         play(ServerWorld::new().await, number, ops).await;
     }
@@ -53,5 +55,30 @@ async fn any_script_over_the_executable_keeps_every_promise_through_kills() {
     let scripts = drawn(2, figure(12, 500));
     for (number, ops) in scripts.iter().enumerate() {
         play(BinaryWorld::new().await, number, ops).await;
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_script_over_sockets_gets_the_same_answers_from_a_file_and_from_postgres() {
+    use crate::play::{
+        kept::Kept,
+        stored::Shifted,
+        transcript::{difference, transcript},
+    };
+    if !crate::common::databases::can_be_made() {
+        return;
+    }
+    let limit = SMALL.resume_max as usize;
+    for (number, ops) in drawn(3, figure(8, 500)).iter().enumerate() {
+        let file = ServerWorld::at(Shifted::standing(), Kept::file()).await;
+        let (_, file, heard) = transcript(file, limit, ops).await;
+        let tables = ServerWorld::at(Shifted::standing(), Kept::tables()).await;
+        let (_, tables, also_heard) = transcript(tables, limit, ops).await;
+        if let Some(told) = difference(&heard, &also_heard) {
+            panic!("script {number}, {ops:?}: {told}");
+        }
+        file.stop().await;
+        tables.stop().await;
     }
 }

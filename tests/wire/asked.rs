@@ -211,7 +211,8 @@ async fn whatever_else_a_backend_does_is_no_way_in_and_says_503() {
 #[tokio::test]
 async fn a_thousand_connects_with_one_token_are_one_request() {
     let backend = Backend::start().await;
-    let server = asking(&backend).await;
+    // All of them wait for storage at the same moment.
+    let server = asking_with(&backend, |config| config.limits.patience_seconds = 60).await;
     backend.knows("good", ann());
     backend.hold();
     let mut connects = tokio::task::JoinSet::new();

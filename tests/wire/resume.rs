@@ -320,7 +320,7 @@ async fn a_sender_can_resume_right_after_its_own_message() {
 
 #[tokio::test]
 async fn a_dm_that_comes_before_the_first_request_waits_for_the_resume() {
-    let server = TestServer::start().await;
+    let server = TestServer::with(|config| config.limits.hold_ms = 10_000).await;
     let mut ann = server.connect(1, "ann").await;
     let mut bob = server.connect_silent(2, "bob").await;
     // Bob is known only once he is connected, so that this is not refused.

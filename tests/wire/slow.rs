@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{TestServer, http};
+use crate::common::{Client, TestServer, http};
 
 /// What a page of messages may fill: an outbox of 64 KiB, and messages of 1 KiB.
 async fn small() -> TestServer {
@@ -16,6 +16,16 @@ async fn small() -> TestServer {
 
 /// More than the kernel's buffers and the outbox hold together.
 const MANY: i64 = 6_000;
+
+/// Says it so often in the room; storage may take its time for all of it.
+async fn say_often(client: &mut Client, times: usize, request: &Value) {
+    for said in 1..=times {
+        client.say(request.to_string()).await;
+        if said % 1_000 == 0 {
+            client.ping().await;
+        }
+    }
+}
 
 #[tokio::test]
 async fn a_slow_reader_gets_everything_in_order_and_its_replies_with_it() {
@@ -90,6 +100,9 @@ async fn a_room_that_is_joined_or_left_on_the_way_is_served_from_there() {
     for n in 0..MANY {
         ann.say(json!({"type": "message", "room": "general", "content": content}).to_string())
             .await;
+        if n % 1_000 == 0 {
+            ann.ping().await;
+        }
         if n == MANY / 2 {
             ann.send_room("late", "before").await;
             slow.say(r#"{"type":"join","room":"late","ref":"joined"}"#)
@@ -126,10 +139,8 @@ async fn a_resume_of_one_room_forgets_nothing_that_a_slow_reader_is_owed_in_anot
     let mut slow = server.connect(2, "slow").await;
     slow.join("owed").await;
     let content = "x".repeat(1000);
-    for _ in 0..MANY {
-        ann.say(json!({"type": "message", "room": "owed", "content": content}).to_string())
-            .await;
-    }
+    let said = json!({"type": "message", "room": "owed", "content": content});
+    say_often(&mut ann, MANY as usize, &said).await;
     let cursor = ann.send_room("added", "known").await;
     let missed = ann.send_room("added", "missed").await;
     server.relayed(missed.id).await;
@@ -172,7 +183,9 @@ async fn after_an_incomplete_resume_a_slow_reader_is_live_from_its_last_id() {
         .await;
     }
     for _ in 0..MANY {
-        last = ann.next().await["data"]["id"].as_i64().unwrap();
+        let sent = ann.next().await;
+        let id = sent["data"]["id"].as_i64();
+        last = id.unwrap_or_else(|| panic!("{sent}"));
     }
     server.relayed(last).await;
     slow.say(r#"{"type":"resume","after":0,"rooms":["general"],"ref":"resume"}"#)
@@ -199,15 +212,10 @@ async fn a_long_way_to_catch_up_does_not_stop_the_clock() {
     })
     .await;
     let mut ann = server.connect(1, "ann").await;
-    for _ in 0..60_000 {
-        ann.say(r#"{"type":"message","room":"general","content":"x"}"#)
-            .await;
-    }
-    ann.ping().await;
+    let said = json!({"type": "message", "room": "general", "content": "x"});
+    say_often(&mut ann, 60_000, &said).await;
     let token = crate::common::token(2, "late", 2);
-    let mut late =
-        crate::common::Client::connect(server.address, &format!("/ws?token={token}"), 2, "late")
-            .await;
+    let mut late = Client::connect(server.address, &format!("/ws?token={token}"), 2, "late").await;
     late.say(r#"{"type":"resume","after":0,"rooms":["general"]}"#)
         .await;
     // As fast as it can be read; long before the end the token is over.

@@ -164,8 +164,7 @@ impl Beside {
         if nodes > 0 {
             return Err(OpenError::InUse(nodes));
         }
-        let after =
-            "UPDATE chat_log SET epoch = replace(gen_random_uuid()::text, '-', '') RETURNING epoch";
+        let after = "UPDATE chat_log SET epoch = right(replace(gen_random_uuid()::text, '-', ''), 16) RETURNING epoch";
         let after = transaction.query_one(after, &[]).await?.try_get(0)?;
         transaction.commit().await?;
         Ok((before, after))

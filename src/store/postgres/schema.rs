@@ -153,7 +153,7 @@ async fn install(client: &Client, options: &Options) -> Result<(), OpenError> {
             client
                 .execute(
                     "INSERT INTO chat_log (one, version, epoch, mode)
-                     VALUES (1, $1, replace(gen_random_uuid()::text, '-', ''), $2)",
+                     VALUES (1, $1, right(replace(gen_random_uuid()::text, '-', ''), 16), $2)",
                     &[&SCHEMA_VERSION, &options.mode.as_str()],
                 )
                 .await?;
