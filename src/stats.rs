@@ -33,6 +33,8 @@ const SAMPLES_KEPT: usize = 300;
 pub struct Facts {
     /// The version of the SQLite that is built in.
     pub sqlite: &'static str,
+    /// What keeps the log, with its version.
+    pub database: String,
     /// Who hands out user ids.
     pub mode: &'static str,
     /// Names the log.
@@ -47,10 +49,10 @@ pub struct Facts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// The database file.
+    /// The database file; or the PostgreSQL database, with whatever else lies in it.
     pub bytes: u64,
-    /// The write-ahead log beside it.
-    pub wal_bytes: u64,
+    /// The write-ahead log beside the file; `null` when the log is in no file.
+    pub wal_bytes: Option<u64>,
 }
 
 /// Keeps the samples, and reports.
@@ -104,7 +106,7 @@ struct Sample {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report<'a> {
-    build: Build,
+    build: Build<'a>,
     uptime_seconds: u64,
     mode: &'static str,
     epoch: &'a str,
@@ -123,8 +125,11 @@ pub struct Report<'a> {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Build {
+struct Build<'a> {
     version: &'static str,
+    /// What keeps the log, with its version.
+    database: &'a str,
+    /// The SQLite that is built in.
     sqlite: &'static str,
     profile: &'static str,
 }
@@ -242,6 +247,7 @@ impl Stats {
         Report {
             build: Build {
                 version: env!("CARGO_PKG_VERSION"),
+                database: &self.facts.database,
                 sqlite: self.facts.sqlite,
                 profile: match cfg!(debug_assertions) {
                     true => "debug",
@@ -329,6 +335,7 @@ mod tests {
         let clock = Clock::new(|| Timestamp::from_unix_ms(1_000));
         let facts = Facts {
             sqlite: "3",
+            database: "SQLite 3".into(),
             mode: "standalone",
             epoch: "e".into(),
             limits: LimitsInForce {

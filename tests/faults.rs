@@ -25,9 +25,10 @@ use chat_server::{
     },
     session::{Event, Timing},
     store::{
-        Account, Answer, Begin, Directory, Follower, Followers, Messages, NewAccount, NewMessage,
-        Page, Parked, Receipt, RoomOutcome, Scope, Standing, StoreError, StoredRoom, User,
-        sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
+        Account, Answer, Begin, Counters, Directory, Follower, Followers, Messages, Mode,
+        NewAccount, NewMessage, Options, Page, Parked, Receipt, RoomOutcome, Scope, Standing,
+        StoreError, StoredRoom, User,
+        sqlite::{SqliteStore, WriterHandle},
     },
 };
 use common::soon;
@@ -246,8 +247,12 @@ async fn play_with(
     silent_append: usize,
 ) -> Run {
     let folder = tempfile::tempdir().unwrap();
-    let (inner, feed, writer) =
-        SqliteStore::open(&options(folder.path()), Counters::default()).unwrap();
+    let (inner, feed, writer) = SqliteStore::open(
+        &folder.path().join("chat.db"),
+        &options(),
+        Counters::default(),
+    )
+    .unwrap();
     for id in 1..=2 {
         inner.see_user(user(id), name(id)).await.unwrap();
     }
@@ -295,9 +300,8 @@ async fn talk(mut wire: Wire, script: &[&str]) -> (Vec<Value>, End) {
     }
 }
 
-fn options(folder: &std::path::Path) -> Options {
+fn options() -> Options {
     Options {
-        path: folder.join("chat.db"),
         mode: Mode::Integrated,
         switch_mode: false,
         write_queue: 16,
@@ -305,6 +309,7 @@ fn options(folder: &std::path::Path) -> Options {
         feed_batches: 16,
         readers: 1,
         patience: Duration::from_secs(5),
+        wait: Duration::ZERO,
         clock: Clock::default(),
     }
 }

@@ -34,20 +34,24 @@ impl Secret {
         Ok(Self(bytes))
     }
 
-    /// The secret kept at `path`; made, random and readable by its owner alone, when there is none.
-    pub fn kept_at(path: &Path) -> io::Result<Self> {
-        match Self::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(secret) if secret.0.len() < KEPT_BYTES => {
-                let what = "it is shorter than what was written; delete it to get a new one, which ends all sessions";
-                return Err(io::Error::other(what));
-            }
-            kept => return kept,
-        }
-        let text: String = rand::random::<[u8; KEPT_BYTES / 2]>()
+    /// 256 random bits, as hexadecimal digits.
+    pub fn random() -> String {
+        rand::random::<[u8; Self::RANDOM_BYTES / 2]>()
             .iter()
             .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .collect()
+    }
+
+    /// The length of a [random](Self::random) one.
+    pub const RANDOM_BYTES: usize = 64;
+
+    /// The secret kept at `path`; what `make` makes, readable by its owner alone, when there is none.
+    pub fn kept_at(path: &Path, make: impl FnOnce() -> String) -> io::Result<Self> {
+        match Self::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            kept => return kept,
+        }
+        let text = make();
         let draft = path.with_added_extension(format!("{:08x}", rand::random::<u32>()));
         let linked =
             write_private(&draft, text.as_bytes()).and_then(|()| fs::hard_link(&draft, path));
@@ -65,9 +69,6 @@ impl Secret {
         &self.0
     }
 }
-
-/// 256 bits as hexadecimal digits.
-const KEPT_BYTES: usize = 64;
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = File::options();

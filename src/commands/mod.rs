@@ -8,11 +8,17 @@ mod serve;
 mod sync;
 mod token;
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ServeArgs, StartupError, StorageArgs};
+use crate::{
+    config::{ServeArgs, StartupError, StorageArgs},
+    store::Location,
+};
 
 /// A chat server in one file.
 #[derive(Debug, Parser)]
@@ -70,6 +76,15 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
         Some(Command::Sync(command)) => sync::run(&command),
         None => serve::run(cli.serve, surroundings).await,
+    }
+}
+
+/// The file, for commands that know no other place.
+fn file(location: Location) -> Result<PathBuf, StartupError> {
+    match location {
+        Location::File(path) => Ok(path),
+        #[cfg(feature = "postgres")]
+        Location::Postgres(_) => Err(StartupError::Usage("not yet".into())),
     }
 }
 

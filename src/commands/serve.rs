@@ -3,7 +3,6 @@
 use std::{
     io::{self, Write as _},
     net::IpAddr,
-    path::Path,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,7 +11,7 @@ use super::Surroundings;
 use crate::{
     config::{Config, GOOD_SECRET_BYTES, ServeArgs, StartupError},
     server::Server,
-    store::{Follower, sqlite::Mode},
+    store::{Follower, Location, Mode},
 };
 
 /// Exit code after a second signal: what shells give a program that SIGINT ended.
@@ -164,7 +163,7 @@ fn welcome(server: &Server, config: &Config, dotenv: bool) -> String {
             );
         }
     }
-    lines.push(format!("  Data   {}", display(&server.database)));
+    lines.push(format!("  Data   {}", data(server, config)));
     lines.extend(copies(server, config));
     if dotenv {
         lines.push("  Note   settings were read from .env in this folder".into());
@@ -189,7 +188,6 @@ fn copies(server: &Server, config: &Config) -> Vec<String> {
         let (to, url) = (state.follower(), state.url());
         lines.push(format!("  {label:<6} {what} to the {to} at {url}{note}"));
         if let (Some(_), Some(path)) = (webhook, &server.copies.webhook_secret) {
-            let path = display(path);
             lines.push(format!("         signed with the secret in {path}"));
         }
     }
@@ -210,8 +208,16 @@ fn whose_users(config: &Config) -> String {
     format!("users come with tokens of your backend ({by})")
 }
 
-fn display(path: &Path) -> String {
-    path.display().to_string()
+/// A file by its name; a database that others may share, by its URL and with what runs it.
+fn data(server: &Server, config: &Config) -> String {
+    let Server {
+        database, engine, ..
+    } = server;
+    match config.database {
+        Location::File(_) => database.clone(),
+        #[cfg(feature = "postgres")]
+        Location::Postgres(_) => format!("{database} ({engine})"),
+    }
 }
 
 fn url(ip: IpAddr, port: u16) -> String {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand, ValueEnum, builder::RangedI64ValueParser};
 use serde_json::{Value, json};
 
-use super::print;
+use super::{file, print};
 use crate::{
     auth::span,
     config::{StartupError, StorageArgs},
@@ -81,7 +81,7 @@ pub(super) fn run(command: &SyncCommand) -> Result<u8, StartupError> {
 }
 
 fn status(args: &StatusArgs) -> Result<String, StartupError> {
-    let mut beside = Beside::open(&args.storage.database()?)?;
+    let mut beside = Beside::open(&file(args.storage.database()?)?)?;
     let overview = beside.overview(args.limit)?;
     let database = printable(&beside.database().display().to_string());
     if args.json {
@@ -103,7 +103,7 @@ fn status(args: &StatusArgs) -> Result<String, StartupError> {
 }
 
 fn retry(args: &ChangeArgs) -> Result<String, StartupError> {
-    let mut beside = Beside::open(&args.storage.database()?)?;
+    let mut beside = Beside::open(&file(args.storage.database()?)?)?;
     match beside.retry(&args.ids(), &args.whose())? {
         Wish::Unknown(ids) => refuse(&ids, "not parked", args),
         Wish::Granted(done) if done.parked == 0 => Ok("nothing is parked\n".into()),
@@ -115,7 +115,7 @@ fn retry(args: &ChangeArgs) -> Result<String, StartupError> {
 }
 
 fn skip(args: &ChangeArgs) -> Result<String, StartupError> {
-    let mut beside = Beside::open(&args.storage.database()?)?;
+    let mut beside = Beside::open(&file(args.storage.database()?)?)?;
     match beside.skip(&args.ids(), &args.whose(), SKIPPED, Timestamp::now())? {
         Wish::Unknown(ids) => refuse(&ids, "neither parked nor the next one", args),
         Wish::Granted(done) => {

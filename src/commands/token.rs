@@ -11,7 +11,7 @@ use crate::{
     config::{Config, StartupError, StorageArgs},
     protocol::{MAX_ID, Timestamp, UserId, Username},
     server::{self, kept_tokens},
-    store::sqlite::{Mode, remembered_mode},
+    store::{Location, Mode, Secrets, sqlite::remembered_mode},
 };
 
 /// What `token` takes.
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<
     if let Some(token) = &args.check {
         let authority = match server::backends_authority(&config)? {
             Some(authority) => authority,
-            None => own_tokens(&config)?.into(),
+            None => own_tokens(&config).await?.into(),
         };
         let read = (token == "-").then(standard_input).transpose()?;
         let token = read.as_ref().unwrap_or(token).trim();
@@ -62,7 +62,7 @@ pub(super) async fn run(args: &TokenArgs, surroundings: Surroundings) -> Result<
                     .into(),
             ));
         }
-        None => own_tokens(&config)?,
+        None => own_tokens(&config).await?,
     };
     let user = args.user_id.and_then(UserId::new);
     let user = user.ok_or_else(|| {
@@ -93,15 +93,20 @@ pub(super) fn standard_input() -> Result<String, StartupError> {
 }
 
 /// The tokens of the built-in accounts, if that is what the server takes with the same flags and environment.
-fn own_tokens(config: &Config) -> Result<Tokens, StartupError> {
+async fn own_tokens(config: &Config) -> Result<Tokens, StartupError> {
     let database = &config.database;
-    if remembered_mode(database) == Some(Mode::Integrated) {
+    let remembered = match database {
+        Location::File(path) => remembered_mode(path),
+        #[cfg(feature = "postgres")]
+        Location::Postgres(_) => None,
+    };
+    if remembered == Some(Mode::Integrated) {
         return Err(StartupError::Usage(format!(
-            "{database:?} takes the tokens of a backend, and no secret is set: set JWT_SECRET, --jwt-secret-file, --jwt-public-key, \
+            "{database} takes the tokens of a backend, and no secret is set: set JWT_SECRET, --jwt-secret-file, --jwt-public-key, \
              --jwks-url or BACKEND_URL as the server has it"
         )));
     }
-    kept_tokens(&database.canonicalize().unwrap_or(database.clone()))
+    kept_tokens(&Secrets::of(&database.canonical())).await
 }
 
 /// `90s`, `15m`, `1h`, `30d`, as seconds.

@@ -1,8 +1,8 @@
 //! Why the server does not start, in words for the operator.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
-use crate::store::{StoreError, sqlite::OpenError};
+use crate::store::{OpenError, SecretError, StoreError, sqlite};
 
 /// Why the server does not start, for the operator: each names the flag or variable, and the fix.
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +23,9 @@ pub enum StartupError {
         /// What to do.
         fix: &'static str,
     },
-    /// The secret of standalone mode.
-    #[error("the secret beside --db, {path:?}: {source}")]
-    Secret {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: std::io::Error,
-    },
+    /// A secret that is kept with the database.
+    #[error("--db: {0}")]
+    Secret(#[from] SecretError),
     /// Something that the system refused.
     #[error("{what}: {source}")]
     System {
@@ -42,6 +37,12 @@ pub enum StartupError {
     /// The log could be opened and not be read.
     #[error("the database cannot be read: {0}")]
     Unreadable(#[from] StoreError),
+}
+
+impl From<sqlite::OpenError> for StartupError {
+    fn from(error: sqlite::OpenError) -> Self {
+        Self::Database(error.into())
+    }
 }
 
 impl StartupError {

@@ -10,6 +10,7 @@ mod storage;
 use std::{
     net::{SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
@@ -27,7 +28,7 @@ use crate::{
     auth::{Demands, PublicAlgorithm},
     clock::Clock,
     outbound,
-    store::sqlite::Mode,
+    store::{Location, Mode},
 };
 pub(crate) use backend::http_url;
 use error::usage;
@@ -59,9 +60,12 @@ pub struct ServeArgs {
     /// Close register and guest; log in stays
     #[arg(long)]
     pub no_signup: bool,
-    /// Serve a file that was made in the other mode (with a backend's users, or with built-in accounts)
+    /// Serve a database that was made in the other mode (with a backend's users, or with built-in accounts)
     #[arg(long)]
     pub switch_mode: bool,
+    /// How long the start waits for a database server that does not answer yet: 30s, 2m; 0 tries once
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = wait, hide_short_help = true, hide = cfg!(not(feature = "postgres")))]
+    pub db_wait: Duration,
     /// Listen beyond this machine although JWT_SECRET has fewer than 16 bytes
     #[arg(long)]
     pub allow_weak_secret: bool,
@@ -85,8 +89,10 @@ pub enum Rooms {
 /// What was set, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The database file.
-    pub database: PathBuf,
+    /// Where the log lies.
+    pub database: Location,
+    /// See [`ServeArgs::db_wait`].
+    pub database_wait: Duration,
     /// Where to listen.
     pub bind: SocketAddr,
     /// The backend's URL, without a slash at its end.
@@ -122,8 +128,14 @@ pub struct Config {
 impl Config {
     /// A server in standalone mode, with every default, on a free port of this machine.
     pub fn for_file(database: PathBuf) -> Self {
+        Self::at(Location::File(database))
+    }
+
+    /// The same, wherever the log lies.
+    pub fn at(database: Location) -> Self {
         Self {
             database,
+            database_wait: Duration::ZERO,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             backend: None,
             copies: Copies::default(),
@@ -176,6 +188,7 @@ impl Config {
             rooms: args.rooms,
             signup: !args.no_signup,
             switch_mode: args.switch_mode,
+            database_wait: args.db_wait,
             limits: args.limits,
             ..stored
         };
@@ -205,7 +218,7 @@ impl Config {
             public_key,
             jwks,
             demands,
-            ..Self::for_file(args.database()?)
+            ..Self::at(args.database()?)
         })
     }
 
@@ -218,6 +231,24 @@ impl Config {
             Mode::Standalone
         }
     }
+}
+
+/// The longest that a start can wait: as long as anybody would.
+const WAIT_MAX: Duration = Duration::from_secs(86_400);
+
+/// `30`, `30s` or `2m`.
+fn wait(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let number = digits.parse::<u64>().ok();
+    let seconds = match &text[digits.len()..] {
+        "" | "s" => number,
+        "m" => number.and_then(|minutes| minutes.checked_mul(60)),
+        "h" => number.and_then(|hours| hours.checked_mul(3600)),
+        _ => None,
+    };
+    let wait = seconds.map(Duration::from_secs);
+    wait.filter(|wait| *wait <= WAIT_MAX)
+        .ok_or_else(|| "use a time such as 30s or 2m, at most 24h; 0 tries once".to_owned())
 }
 
 /// What `--bind` means; a name in it is looked up.

@@ -6,18 +6,34 @@ use clap::Args;
 use hyper::Uri;
 
 use super::{StartupError, backend::http_url, error::usage};
-use crate::auth::{Demands, PublicAlgorithm, Secret};
+use crate::{
+    auth::{Demands, PublicAlgorithm, Secret},
+    store::Location,
+};
+
+const DATABASE: &str = if cfg!(feature = "postgres") {
+    "FILE|URL"
+} else {
+    "FILE"
+};
 
 /// Where the data lies and which secret signs tokens: what the server and `chat-server token` must agree on.
 #[derive(Args, Clone, Debug)]
 pub struct StorageArgs {
-    /// Database file: chat.db or sqlite:chat.db
+    #[cfg_attr(
+        feature = "postgres",
+        doc = "Database: a file, chat.db or sqlite:chat.db, or PostgreSQL: postgres://user:password@host/database"
+    )]
+    #[cfg_attr(
+        not(feature = "postgres"),
+        doc = "Database file: chat.db or sqlite:chat.db"
+    )]
     #[arg(
         long,
         env = "DATABASE_URL",
         hide_env_values = true,
         default_value = "chat.db",
-        value_name = "FILE"
+        value_name = DATABASE
     )]
     pub db: String,
     /// Your backend, such as http://localhost:8080: it knows the users, and gets a copy of every message
@@ -58,14 +74,11 @@ pub struct NamedSecret {
 }
 
 impl StorageArgs {
-    /// The file that `--db` means.
-    pub fn database(&self) -> Result<PathBuf, StartupError> {
+    /// What `--db` means.
+    pub fn database(&self) -> Result<Location, StartupError> {
         let db = self.db.as_str();
         if db.starts_with("postgres://") || db.starts_with("postgresql://") {
-            return usage(
-                "--db (DATABASE_URL) names a PostgreSQL database, and this chat-server was built without it: build it with \
-                 --features postgres, or start with --db chat.db to keep everything in a file",
-            );
+            return postgres(db);
         }
         let path = match db.split_at_checked("sqlite:".len()) {
             // As a URL, with options that other libraries write behind it.
@@ -89,7 +102,7 @@ impl StorageArgs {
                 "--db (DATABASE_URL) begins with {scheme}://, which is not known: use a file, such as --db chat.db"
             ));
         }
-        Ok(path.into())
+        Ok(Location::File(path.into()))
     }
 
     /// The backend's secret, if one is set: the file of the flag, else `environment`, the value of JWT_SECRET.
@@ -182,4 +195,20 @@ impl StorageArgs {
             audience: self.jwt_audience.clone(),
         }
     }
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(url: &str) -> Result<Location, StartupError> {
+    match crate::store::postgres::Url::parse(url) {
+        Ok(url) => Ok(Location::Postgres(url)),
+        Err(fault) => usage(format!("{fault}; {}", fault.fix())),
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(_url: &str) -> Result<Location, StartupError> {
+    usage(
+        "--db (DATABASE_URL) names a PostgreSQL database, and this chat-server was built without it: build it with \
+         --features postgres, or start with --db chat.db to keep everything in a file",
+    )
 }

@@ -1,6 +1,6 @@
 //! From what was set about tokens to whoever judges them.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use hyper::Uri;
 
@@ -9,7 +9,7 @@ use crate::{
     authority::{Authority, Backend, Patience, PublishedKeys},
     config::{Config, StartupError},
     outbound::{Outbound, under},
-    store::sqlite::companion,
+    store::{SecretError, Secrets},
 };
 
 /// Who judges the backend's tokens; `None` when there is no backend, and the built-in accounts' tokens are this server's.
@@ -59,11 +59,20 @@ pub fn backends_tokens(config: &Config) -> Result<Option<Tokens>, StartupError> 
     Ok(Some(tokens.that_say(config.demands.clone())))
 }
 
-/// Standalone mode's tokens, whose secret lies beside the database.
-pub fn kept_tokens(database: &Path) -> Result<Tokens, StartupError> {
-    let path = companion(database, "secret");
-    match Secret::kept_at(&path) {
-        Ok(secret) => Ok(Tokens::new(secret.as_bytes(), "this server's own secret")),
-        Err(source) => Err(StartupError::Secret { path, source }),
+/// The name of the secret that signs the tokens of the built-in accounts.
+pub const TOKENS_SECRET: &str = "secret";
+
+/// Standalone mode's tokens, whose secret is kept with the log.
+pub async fn kept_tokens(secrets: &Secrets) -> Result<Tokens, StartupError> {
+    let secret = secrets.kept(TOKENS_SECRET, Secret::random).await?;
+    Ok(tokens_of(secrets, &secret)?)
+}
+
+/// The same with what was found there.
+pub fn tokens_of(secrets: &Secrets, secret: &Secret) -> Result<Tokens, SecretError> {
+    if secret.as_bytes().len() < Secret::RANDOM_BYTES {
+        let why = "it is shorter than what was written; delete it to get a new one, which ends all sessions";
+        return Err(secrets.error(TOKENS_SECRET, why.into()));
     }
+    Ok(Tokens::new(secret.as_bytes(), "this server's own secret"))
 }

@@ -1,9 +1,7 @@
 //! Who outside is told of every message: from what was set to the tasks that do it, and never to this server itself.
 
 use std::{
-    io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -13,24 +11,26 @@ use tokio::{net::lookup_host, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::Secret,
     config::{Config, StartupError, Webhook},
     hub::Hub,
     metrics::{Metrics, SyncState},
     outbound::{self, Outbound},
-    store::{Begin, Follower, Store, sqlite::companion},
+    store::{Begin, Follower, Secrets, Store},
     sync::{Copier, Destination, Setup, WebhookKey},
 };
 
 /// How long the start waits for a name server. Who cannot be found now may be there later.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The name of the secret that the webhook's requests are signed with.
+pub const WEBHOOK_SECRET: &str = "webhook-secret";
+
 /// Who is told.
 #[derive(Clone, Debug, Default)]
 pub struct Copying {
     states: Vec<Arc<SyncState>>,
     /// Where the webhook's secret lies, if it was made here.
-    pub webhook_secret: Option<PathBuf>,
+    pub webhook_secret: Option<String>,
 }
 
 impl Copying {
@@ -43,7 +43,7 @@ impl Copying {
 /// What the tasks are made of.
 pub(super) struct Start<'a> {
     pub(super) config: &'a Config,
-    pub(super) database: &'a Path,
+    pub(super) secrets: &'a Secrets,
     pub(super) store: Arc<dyn Store>,
     pub(super) hub: &'a Hub,
     pub(super) metrics: &'a Metrics,
@@ -65,7 +65,7 @@ impl Start<'_> {
             tasks.spawn(copier.await?.run(stop.clone()));
         }
         if let Some(webhook) = &copies.webhook {
-            let key = self.key(webhook, &mut copying)?;
+            let key = self.key(webhook, &mut copying).await?;
             let destination = Destination::webhook(webhook.url.clone(), key, webhook.dms);
             // Nobody wants all that was ever said at once.
             let copier = self.copier(Follower::Webhook, Begin::Newest, destination, &mut copying);
@@ -105,47 +105,24 @@ impl Start<'_> {
         Ok(Copier::new(setup, standing))
     }
 
-    fn key(&self, webhook: &Webhook, copying: &mut Copying) -> Result<WebhookKey, StartupError> {
+    async fn key(
+        &self,
+        webhook: &Webhook,
+        copying: &mut Copying,
+    ) -> Result<WebhookKey, StartupError> {
         if let Some(key) = &webhook.key {
             return Ok(key.clone());
         }
-        let path = companion(self.database, "webhook-secret");
-        match kept_key(&path) {
-            Ok(key) => {
-                copying.webhook_secret = Some(path);
-                Ok(key)
-            }
-            Err(source) => Err(StartupError::Secret { path, source }),
-        }
+        let secret = self.secrets.kept(WEBHOOK_SECRET, WebhookKey::make);
+        let key = WebhookKey::parse(secret.await?.as_bytes()).map_err(|fault| {
+            let why = format!(
+                "it {fault}; put the secret back that the receiver knows, or delete it to get a new one"
+            );
+            self.secrets.error(WEBHOOK_SECRET, why)
+        })?;
+        copying.webhook_secret = Some(self.secrets.place(WEBHOOK_SECRET));
+        Ok(key)
     }
-}
-
-/// The key kept at `path`; made, random and readable by its owner alone, when there is none. Whoever asks holds the lock
-/// of the database, so nobody makes another meanwhile.
-fn kept_key(path: &Path) -> io::Result<WebhookKey> {
-    let secret = match Secret::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = WebhookKey::make();
-            let draft = path.with_added_extension("draft");
-            // One that an end in the middle left behind was told to nobody.
-            let _ = std::fs::remove_file(&draft);
-            let mut options = std::fs::File::options();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&draft)?;
-            writeln!(file, "{made}")?;
-            file.sync_all()?;
-            std::fs::rename(&draft, path)?;
-            Secret::new(made)
-        }
-        read => read?,
-    };
-    WebhookKey::parse(secret.as_bytes()).map_err(|fault| {
-        io::Error::other(format!(
-            "it {fault}; put the secret back that the receiver knows, or delete the file to get a new one"
-        ))
-    })
 }
 
 /// Refuses a URL that leads back here, where each message would be said again for ever.

@@ -7,7 +7,7 @@ mod copies;
 mod door;
 mod wiring;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,14 +19,11 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     relay,
-    store::{
-        CommitFeed, Store,
-        sqlite::{Counters, Mode, SqliteStore, WriterHandle},
-    },
+    store::{self, Counters, Ending, Mode, Opened},
 };
-pub use authority::{backends_authority, backends_tokens, kept_tokens};
-pub use copies::Copying;
+pub use authority::{TOKENS_SECRET, backends_authority, backends_tokens, kept_tokens, tokens_of};
 pub(crate) use copies::never_ourselves;
+pub use copies::{Copying, WEBHOOK_SECRET};
 use door::Door;
 pub(crate) use wiring::origins;
 
@@ -35,8 +32,10 @@ pub(crate) use wiring::origins;
 pub struct Server {
     /// Where it listens; the real port, also when 0 was asked for.
     pub address: SocketAddr,
-    /// The database file, by its full name.
-    pub database: PathBuf,
+    /// Where the database is, for the operator: the file by its full name, or the URL without what opens it.
+    pub database: String,
+    /// What keeps it, with its version.
+    pub engine: String,
     /// Who hands out user ids.
     pub mode: Mode,
     /// Who outside is told of every message.
@@ -46,12 +45,12 @@ pub struct Server {
     tasks: TaskTracker,
     relay: JoinHandle<()>,
     accepting: JoinHandle<()>,
-    writer: WriterHandle,
+    ending: Ending,
     stop_timeout: Duration,
 }
 
 impl Server {
-    /// Opens the file, binds the port and begins to accept.
+    /// Binds the port, opens the log and begins to accept.
     pub async fn start(config: Config) -> Result<Self, StartupError> {
         let backends = backends_authority(&config)?;
         // The port before the file: a start that fails on it leaves none behind.
@@ -62,12 +61,19 @@ impl Server {
             .map_err(system("the listening address cannot be read"))?;
         copies::never_ourselves(&config, address).await?;
         let metrics = Arc::new(Metrics::default());
-        let opened = open_store(&config, &metrics).await?;
-        let store: Arc<dyn Store> = Arc::new(opened.store);
+        let Opened {
+            store,
+            feed,
+            secrets,
+            size,
+            ending,
+            place,
+            engine,
+        } = open_log(&config, &metrics).await?;
         let (authority, accounts_tokens) = match backends {
             Some(authority) => (authority, None),
             None => {
-                let tokens = Arc::new(kept_tokens(&opened.database)?);
+                let tokens = Arc::new(kept_tokens(&secrets).await?);
                 (Authority::Key(tokens.clone()), Some(tokens))
             }
         };
@@ -75,11 +81,11 @@ impl Server {
             store.latest_id().await?,
             metrics.deliveries.clone(),
         ));
-        let relay = tokio::spawn(relay::run(opened.feed, hub.clone()));
+        let relay = tokio::spawn(relay::run(feed, hub.clone()));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let copying = copies::Start {
             config: &config,
-            database: &opened.database,
+            secrets: &secrets,
             store: store.clone(),
             hub: &hub,
             metrics: &metrics,
@@ -94,6 +100,10 @@ impl Server {
                 accounts: accounts_tokens,
             },
             metrics.clone(),
+            wiring::Kept {
+                size,
+                engine: engine.clone(),
+            },
             stop.clone(),
             tasks.clone(),
         )
@@ -109,7 +119,8 @@ impl Server {
         let accepting = tasks.spawn(door.accept(listener));
         Ok(Self {
             address,
-            database: opened.database,
+            database: place,
+            engine,
             mode: config.mode(),
             copies,
             hub,
@@ -117,7 +128,7 @@ impl Server {
             tasks,
             relay,
             accepting,
-            writer: opened.writer,
+            ending,
             stop_timeout: Duration::from_secs(config.limits.stop_seconds),
         })
     }
@@ -146,9 +157,8 @@ impl Server {
                 "some connections did not end in time and are cut"
             );
         }
-        let writer = self.writer;
-        let last_commit = tokio::task::spawn_blocking(move || writer.stop());
-        let in_order = matches!(timeout(WRITER_STOP_TIMEOUT, last_commit).await, Ok(Ok(())));
+        let ended = timeout(WRITER_STOP_TIMEOUT, self.ending.stop()).await;
+        let in_order = ended.unwrap_or(false);
         if in_order {
             tracing::info!("stopped");
         } else {
@@ -176,30 +186,11 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartupErro
     })
 }
 
-struct Opened {
-    store: SqliteStore,
-    feed: CommitFeed,
-    writer: WriterHandle,
-    database: PathBuf,
-}
-
-async fn open_store(config: &Config, metrics: &Metrics) -> Result<Opened, StartupError> {
-    let options = wiring::storage(config);
+async fn open_log(config: &Config, metrics: &Metrics) -> Result<Opened, StartupError> {
     let counters = Counters {
         messages: metrics.messages_stored.clone(),
         commits: metrics.commits.clone(),
     };
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options, counters)).await;
-    let opened = opened.map_err(|error| StartupError::System {
-        what: "opening the database broke off",
-        source: std::io::Error::other(error),
-    })?;
-    let (store, feed, writer) = opened?;
-    let database = writer.database().to_owned();
-    Ok(Opened {
-        store,
-        feed,
-        writer,
-        database,
-    })
+    let options = wiring::storage(config);
+    Ok(store::open(&config.database, &options, counters).await?)
 }

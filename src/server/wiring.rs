@@ -1,6 +1,6 @@
 //! From what was set to what each part takes.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,15 +22,11 @@ use crate::{
     protocol::{Limits, LimitsInForce},
     session::{Shared, Timing},
     stats::{Facts, Stats, Storage},
-    store::{
-        Store,
-        sqlite::{self, Options, companion},
-    },
+    store::{Options, Size, Store, sqlite},
 };
 
 pub(super) fn storage(config: &Config) -> Options {
     Options {
-        path: config.database.clone(),
         mode: config.mode(),
         switch_mode: config.switch_mode,
         write_queue: config.limits.write_queue as usize,
@@ -38,6 +34,7 @@ pub(super) fn storage(config: &Config) -> Options {
         feed_batches: FEED_BATCHES,
         readers: config.limits.readers,
         patience: Duration::from_secs(config.limits.patience_seconds),
+        wait: config.database_wait,
         clock: config.clock.clone(),
     }
 }
@@ -48,12 +45,23 @@ pub(super) struct Judges {
     pub(super) accounts: Option<Arc<Tokens>>,
 }
 
+/// What keeps the log, as far as statistics tell it.
+pub(super) struct Kept {
+    pub(super) size: Size,
+    pub(super) engine: String,
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "it is where everything comes together"
+)]
 pub(super) fn app(
     config: &Config,
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
     judges: Judges,
     metrics: Arc<Metrics>,
+    kept: Kept,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) -> std::io::Result<App> {
@@ -62,7 +70,7 @@ pub(super) fn app(
         .accounts
         .map(|tokens| Accounts::new(store.clone(), tokens, account_policy(config)))
         .transpose()?;
-    let facts = facts(config, &*store);
+    let facts = facts(config, &*store, kept);
     let stats = Stats::new(metrics.clone(), hub.clone(), config.clock.clone(), facts);
     let chat = Arc::new(Chat::new(
         store,
@@ -160,21 +168,20 @@ fn limits_in_force(config: &Config) -> LimitsInForce {
     }
 }
 
-fn facts(config: &Config, store: &dyn Store) -> Facts {
-    // As SQLite does, which names the log after the file that a link leads to.
-    let database = config.database.canonicalize();
-    let database = database.unwrap_or_else(|_| config.database.clone());
-    let wal = companion(&database, "wal");
-    // A file that cannot be asked has no size that could be told.
-    let bytes = |path: &Path| path.metadata().map_or(0, |file| file.len());
+fn facts(config: &Config, store: &dyn Store, kept: Kept) -> Facts {
+    let Kept { size, engine } = kept;
     Facts {
         sqlite: sqlite::version(),
+        database: engine,
         mode: config.mode().as_str(),
         epoch: store.epoch().to_owned(),
         limits: limits_in_force(config),
-        storage: Box::new(move || Storage {
-            bytes: bytes(&database),
-            wal_bytes: bytes(&wal),
+        storage: Box::new(move || {
+            let extent = size.now();
+            Storage {
+                bytes: extent.bytes,
+                wal_bytes: extent.wal_bytes,
+            }
         }),
     }
 }

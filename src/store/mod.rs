@@ -6,14 +6,20 @@
 
 mod feed;
 mod followers;
+mod open;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod secrets;
+mod size;
 pub mod sqlite;
 
 use std::{future::Future, pin::Pin};
 
 pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
 pub use followers::{Begin, Follower, Followers, Parked, Standing};
+pub use open::{Counters, Ending, Location, Mode, OpenError, Opened, Options, open};
+pub use secrets::{SecretError, Secrets};
+pub use size::{Extent, Size};
 
 use tokio::sync::oneshot;
 

@@ -47,6 +47,11 @@ pub fn chat_server_at(program: &Path, folder: &Path, args: &[&str]) -> Command {
     ] {
         command.env_remove(name);
     }
+    if !args.contains(&"--db")
+        && let Some(url) = super::database_of(folder)
+    {
+        command.env("DATABASE_URL", url);
+    }
     command
 }
 

@@ -17,7 +17,7 @@ pub mod postgres;
 #[cfg(feature = "postgres")]
 pub mod proxy;
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use chat_server::{
     auth::{Secret, Tokens},
@@ -25,6 +25,7 @@ use chat_server::{
     metrics::SyncState,
     protocol::{Cursor, Timestamp, UserId, Username},
     server::Server,
+    store::Location,
 };
 pub use client::Client;
 use tempfile::TempDir;
@@ -47,7 +48,61 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A server with a file of its own, on a free port.
+/// Whether servers keep their logs in PostgreSQL: `CHAT_TEST_DATABASE=postgres`. Without it, in files.
+pub fn on_postgres() -> bool {
+    match std::env::var("CHAT_TEST_DATABASE").as_deref() {
+        Err(_) | Ok("" | "sqlite") => false,
+        Ok("postgres") if cfg!(feature = "postgres") => true,
+        Ok("postgres") => panic!("CHAT_TEST_DATABASE=postgres: build with --features postgres"),
+        Ok(other) => panic!("CHAT_TEST_DATABASE={other}: not one of sqlite, postgres"),
+    }
+}
+
+/// Whether a test that is about the file itself has nothing to say here; says so aloud.
+pub fn file_only(why: &str) -> bool {
+    let is_elsewhere = on_postgres();
+    if is_elsewhere {
+        println!("FILE-ONLY: {why}");
+    }
+    is_elsewhere
+}
+
+/// Where a server that runs in `folder` keeps its log: in the same place whenever it is asked for.
+pub fn location(folder: &Path) -> Location {
+    #[cfg(feature = "postgres")]
+    if let Some(url) = database_of(folder) {
+        let url = chat_server::store::postgres::Url::parse(&url).unwrap();
+        return Location::Postgres(url);
+    }
+    Location::File(folder.join("chat.db"))
+}
+
+/// The URL of the database that stands for the file in `folder`, which is made when it is first asked for; `None` when
+/// it is a file.
+pub fn database_of(folder: &Path) -> Option<String> {
+    if !on_postgres() {
+        return None;
+    }
+    #[cfg(feature = "postgres")]
+    {
+        use std::{collections::HashMap, path::PathBuf, sync::Mutex};
+        static DATABASES: Mutex<Option<HashMap<PathBuf, String>>> = Mutex::new(None);
+        let mut databases = DATABASES.lock().unwrap();
+        let folder = folder.canonicalize().unwrap();
+        let database = databases
+            .get_or_insert_default()
+            .entry(folder)
+            .or_insert_with(|| {
+                postgres::url_of_a_new_database()
+                    .expect("CHAT_TEST_DATABASE: there is no PostgreSQL")
+            });
+        return Some(database.clone());
+    }
+    #[allow(unreachable_code, reason = "what stands above is not always there")]
+    None
+}
+
+/// A server with a log of its own, on a free port.
 pub struct TestServer {
     pub address: SocketAddr,
     pub folder: TempDir,
@@ -71,9 +126,9 @@ impl TestServer {
         Self::in_folder(tempfile::tempdir().unwrap(), change).await
     }
 
-    /// On the file that an earlier server left in `folder`.
+    /// On the log that an earlier server left in `folder`.
     pub async fn in_folder(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::for_file(folder.path().join("chat.db"));
+        let mut config = Config::at(location(folder.path()));
         config.secret = Some(NamedSecret {
             secret: Secret::new(SECRET),
             name: "JWT_SECRET",
@@ -88,7 +143,7 @@ impl TestServer {
         }
     }
 
-    /// Stops the server in order; the folder with its file.
+    /// Stops the server in order; the folder that stands for its log.
     pub async fn stop(mut self) -> TempDir {
         soon("the stop", self.server.take().unwrap().stop()).await;
         self.folder

@@ -12,7 +12,10 @@ use chat_server::{
     clock::Clock,
     metrics::Metrics,
     protocol::{Cursor, Timestamp},
-    store::sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
+    store::{
+        Counters, Mode, Options,
+        sqlite::{SqliteStore, WriterHandle},
+    },
 };
 
 use super::{
@@ -71,7 +74,6 @@ impl SqliteWorld {
 
     fn options(&self) -> Options {
         Options {
-            path: self.file.path(),
             mode: Mode::Integrated,
             switch_mode: false,
             write_queue: 64,
@@ -79,6 +81,7 @@ impl SqliteWorld {
             feed_batches: 16,
             readers: 2,
             patience: PATIENCE,
+            wait: Duration::ZERO,
             clock: self.clock.clock(),
         }
     }
@@ -103,9 +106,9 @@ impl World for SqliteWorld {
     }
 
     async fn start(&mut self) {
-        let options = self.options();
+        let (path, options) = (self.file.path(), self.options());
         let opened = tokio::task::spawn_blocking(move || {
-            SqliteStore::open(&options, Counters::default()).unwrap()
+            SqliteStore::open(&path, &options, Counters::default()).unwrap()
         });
         let (store, feed, writer) = opened.await.unwrap();
         let (metrics, clock) = (self.metrics.clone(), self.clock.clock());

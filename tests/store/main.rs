@@ -34,9 +34,9 @@ use chat_server::{
         Username, Window,
     },
     store::{
-        AppendError, Begin, CommitFeed, Committed, Follower, Inbox, NewAccount, NewMessage, Origin,
-        Receipt, RoomOutcome, Scope, Standing, Store, StoreError,
-        sqlite::{Counters, Mode, Options, SqliteStore, WriterHandle},
+        AppendError, Begin, CommitFeed, Committed, Counters, Follower, Inbox, Mode, NewAccount,
+        NewMessage, Options, Origin, Receipt, RoomOutcome, Scope, Standing, Store, StoreError,
+        sqlite::{SqliteStore, WriterHandle},
     },
 };
 use common::{
@@ -62,24 +62,29 @@ enum Backend {
     Postgres(String, chat_server::store::postgres::WriterHandle),
 }
 
+fn options() -> Options {
+    Options {
+        mode: Mode::Standalone,
+        switch_mode: false,
+        write_queue: 1024,
+        batch_max: 256,
+        feed_batches: 1024,
+        readers: 2,
+        patience: Duration::from_secs(5),
+        wait: Duration::from_secs(5),
+        clock: ticking(),
+    }
+}
+
 impl Log {
     async fn sqlite() -> Self {
         Self::sqlite_in(tempfile::tempdir().unwrap())
     }
 
     fn sqlite_in(folder: TempDir) -> Self {
-        let options = Options {
-            path: folder.path().join("chat.db"),
-            mode: Mode::Standalone,
-            switch_mode: false,
-            write_queue: 1024,
-            batch_max: 256,
-            feed_batches: 1024,
-            readers: 2,
-            patience: Duration::from_secs(5),
-            clock: ticking(),
-        };
-        let (store, feed, writer) = SqliteStore::open(&options, Counters::default()).unwrap();
+        let path = folder.path().join("chat.db");
+        let (store, feed, writer) =
+            SqliteStore::open(&path, &options(), Counters::default()).unwrap();
         Self {
             store: Arc::new(store),
             feed,
@@ -96,20 +101,9 @@ impl Log {
     /// One more node on this database.
     #[cfg(feature = "postgres")]
     async fn postgres_at(url: String) -> Self {
-        use chat_server::store::postgres::{Options, PgStore};
-        let options = Options {
-            url: url.clone(),
-            wait: Duration::from_secs(5),
-            mode: Mode::Standalone,
-            switch_mode: false,
-            write_queue: 1024,
-            batch_max: 256,
-            feed_batches: 1024,
-            readers: 2,
-            patience: Duration::from_secs(5),
-            clock: ticking(),
-        };
-        let opened = PgStore::open(&options, Counters::default()).await;
+        use chat_server::store::postgres::{PgStore, Url};
+        let at = Url::parse(&url).unwrap();
+        let opened = PgStore::open(&at, &options(), Counters::default()).await;
         let (store, feed, writer) = opened.unwrap();
         Self {
             store: Arc::new(store),

@@ -483,3 +483,37 @@ async fn nodes_that_start_at_once_serve_one_log() {
     }
     assert_eq!(sql(&url, "SELECT name FROM rooms"), ["general"]);
 }
+
+/// Whom their table does not know, and cannot have from us, is told so at the door and by the API; whom it knows comes in.
+#[tokio::test]
+async fn who_cannot_be_had_in_their_users_is_refused_with_the_reason() {
+    let Some(url) = common::postgres::url_of_a_new_database() else {
+        return;
+    };
+    sql(&url, THEIR_TABLES);
+    let at = chat_server::store::postgres::Url::parse(&url).unwrap();
+    let server = common::TestServer::with(|config| {
+        config.database = chat_server::store::Location::Postgres(at);
+    })
+    .await;
+    let stranger = server.token(9, "zoe");
+    let path = format!("/ws?token={stranger}");
+    let door = common::client::handshake(server.address, &path, |_| {});
+    let (status, body) = door.await.err().unwrap();
+    assert_eq!(status, 403, "{body}");
+    assert!(
+        body.contains("forbidden") && body.contains("email"),
+        "{body}"
+    );
+    let answer = common::http::me(server.address, &stranger).await;
+    assert_eq!((answer.status, &*answer.code()), (403, "forbidden"));
+    // Their names are taken there by each other: the stored ones stay.
+    let mut ann = server.connect(1, "bob").await;
+    ann.send_room("lounge", "here").await;
+    let mut bob = server.connect(2, "ann").await;
+    let history = bob.room_history("lounge").await;
+    let names: Vec<&str> = history.iter().map(|seen| &*seen.username).collect();
+    assert_eq!(names, ["ann", "bob", "ann"]);
+    drop((ann, bob));
+    server.stop().await;
+}

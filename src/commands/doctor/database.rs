@@ -11,7 +11,10 @@ use tokio::task::spawn_blocking;
 use super::{disk, report::Finding, setup::Setup};
 use crate::{
     config::StartupError,
-    store::sqlite::{Inspection, Mode, OpenError, Soundness},
+    store::{
+        Location, Mode,
+        sqlite::{Inspection, OpenError, Soundness},
+    },
 };
 
 const SUBJECT: &str = "database";
@@ -21,7 +24,9 @@ const READ_THROUGH: Duration = Duration::from_secs(3);
 /// The findings, and when the newest message was stored, in Unix milliseconds.
 pub(super) async fn check(setup: &Setup, runs_here: bool) -> (Vec<Finding>, Option<i64>) {
     let path = match &setup.database {
-        Ok(path) => path.clone(),
+        Ok(Location::File(path)) => path.clone(),
+        #[cfg(feature = "postgres")]
+        Ok(Location::Postgres(_)) => return (Vec::new(), None),
         Err(fault) => return (vec![Finding::error(SUBJECT, fault)], None),
     };
     let (mode, switch_mode) = (setup.mode(), setup.args.switch_mode);
@@ -54,7 +59,7 @@ fn look(
     let seen = match inspected {
         Ok(seen) => seen,
         Err(error) => {
-            let fault = Finding::error(SUBJECT, &StartupError::Database(error));
+            let fault = Finding::error(SUBJECT, &StartupError::from(error));
             let folder = path
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());

@@ -11,7 +11,8 @@ use super::{database::is_for_others, report::Finding, setup::Setup};
 use crate::{
     authority::Authority,
     config::{GOOD_SECRET_BYTES, NamedSecret, WEAK_SECRET_BYTES},
-    store::sqlite::{Mode, companion},
+    server::{TOKENS_SECRET, WEBHOOK_SECRET},
+    store::{Mode, Secrets},
 };
 
 const SUBJECT: &str = "secret";
@@ -138,15 +139,15 @@ fn is_repeated(secret: &[u8]) -> bool {
 fn readable_files(setup: &Setup) -> Vec<Finding> {
     const ENV: &str = ".env";
     let dotenv = (setup.dotenv && names_a_secret(Path::new(ENV))).then(|| PathBuf::from(ENV));
-    let path = setup.database.as_ref().ok();
-    let path = path.map(|path| path.canonicalize().unwrap_or(path.clone()));
-    let kept = |suffix| path.as_ref().map(|path| companion(path, suffix));
+    let secrets = setup.database.as_ref().ok();
+    let secrets = secrets.map(|database| Secrets::of(&database.canonical()));
+    let kept = |name| secrets.as_ref()?.file(name);
     let given = [
         dotenv,
         setup.args.storage.jwt_secret_file.clone(),
         setup.args.copies.webhook_secret_file.clone(),
-        kept("secret"),
-        kept("webhook-secret"),
+        kept(TOKENS_SECRET),
+        kept(WEBHOOK_SECRET),
     ];
     let is_open = |path: &PathBuf| path.metadata().is_ok_and(|file| is_for_others(file.mode()));
     let open = given.into_iter().flatten().filter(is_open);

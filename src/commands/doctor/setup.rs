@@ -16,7 +16,7 @@ use crate::{
     },
     outbound::is_here,
     server::backends_authority,
-    store::sqlite::Mode,
+    store::{Location, Mode},
 };
 
 /// The settings, as far as they can be understood.
@@ -27,7 +27,7 @@ pub(super) struct Setup {
     /// The token to judge.
     pub(super) token: Option<String>,
     pub(super) address: Result<SocketAddr, StartupError>,
-    pub(super) database: Result<PathBuf, StartupError>,
+    pub(super) database: Result<Location, StartupError>,
     pub(super) secret: Result<Option<NamedSecret>, StartupError>,
     pub(super) jwks: Result<Option<(Uri, PublicAlgorithm)>, StartupError>,
     pub(super) backend: Result<Option<Uri>, StartupError>,

@@ -3,9 +3,10 @@
 use super::{report::Finding, setup::Setup};
 use crate::{
     auth::{Denial, Identity, LEEWAY_SECONDS},
+    config::StartupError,
     protocol::Timestamp,
-    server::kept_tokens,
-    store::sqlite::{Mode, companion},
+    server::{TOKENS_SECRET, tokens_of},
+    store::{Mode, Secrets},
 };
 
 const SUBJECT: &str = "token";
@@ -17,7 +18,7 @@ pub(super) async fn check(setup: &Setup) -> Vec<Finding> {
     let now = Timestamp::now().unix_ms() / 1000;
     let verdict = match &setup.authority {
         Ok(Some(authority)) => authority.identity(token, now, LEEWAY_SECONDS).await,
-        Ok(None) if setup.mode() == Mode::Standalone => match kept(setup, token, now) {
+        Ok(None) if setup.mode() == Mode::Standalone => match kept(setup, token, now).await {
             Ok(verdict) => verdict,
             Err(finding) => return vec![*finding],
         },
@@ -32,27 +33,30 @@ pub(super) async fn check(setup: &Setup) -> Vec<Finding> {
 }
 
 /// By the secret of the built-in accounts, if there is one yet.
-fn kept(setup: &Setup, token: &str, now: i64) -> Result<Result<Identity, Denial>, Box<Finding>> {
+async fn kept(
+    setup: &Setup,
+    token: &str,
+    now: i64,
+) -> Result<Result<Identity, Denial>, Box<Finding>> {
     let Ok(database) = &setup.database else {
         return Err(Box::new(no_judge(
             "the database is not known",
             "mend that first",
         )));
     };
-    let database = database.canonicalize().unwrap_or(database.clone());
+    let secrets = Secrets::of(&database.canonical());
+    let fault = |error| Box::new(Finding::error(SUBJECT, &StartupError::Secret(error)));
     // One that is not there would be made.
-    if !companion(&database, "secret").exists() {
+    let Some(secret) = secrets.look(TOKENS_SECRET).await.map_err(fault)? else {
         return Err(Box::new(no_judge(
             "no secret is set, and this server has none of its own yet",
             "set JWT_SECRET, --jwt-public-key, --jwks-url or --backend-url as the server has it, or start the server once",
         )));
-    }
-    match kept_tokens(&database) {
-        Ok(tokens) => Ok(tokens
-            .verify(token, now, LEEWAY_SECONDS)
-            .map_err(Denial::from)),
-        Err(fault) => Err(Box::new(Finding::error(SUBJECT, &fault))),
-    }
+    };
+    let tokens = tokens_of(&secrets, &secret).map_err(fault)?;
+    Ok(tokens
+        .verify(token, now, LEEWAY_SECONDS)
+        .map_err(Denial::from))
 }
 
 fn no_judge(why: &str, fix: &str) -> Finding {

@@ -12,13 +12,12 @@ use tokio_postgres::{
 };
 
 use super::{
-    Options,
     error::{OpenError, is_lost, of_commit, translate},
     schema::Shape,
     tls::{self, Tls},
-    url,
+    url::Url,
 };
-use crate::store::StoreError;
+use crate::store::{Options, StoreError};
 
 /// Values for the placeholders of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -45,9 +44,10 @@ impl Drop for Session {
 }
 
 impl Database {
-    pub(super) fn parse(url: &str, patience: Duration) -> Result<Self, OpenError> {
-        let (mut config, trust) = url::parse(url)?;
-        let tls = Tls::new(&trust, config.get_ssl_negotiation())?;
+    pub(super) fn of(url: &Url, patience: Duration) -> Result<Self, OpenError> {
+        let (config, trust) = url.parts();
+        let mut config = config.clone();
+        let tls = Tls::new(trust, config.get_ssl_negotiation())?;
         // A session that stands still in a transaction may hold the log's lock: it ends before others lose patience.
         // A statement that runs longer than anybody waits for it is of no use.
         let settings = format!(

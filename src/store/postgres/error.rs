@@ -6,7 +6,7 @@ use tokio_postgres::{
 };
 
 use super::tls::Refused;
-use crate::store::{StoreError, sqlite::Mode};
+use crate::store::{Mode, StoreError};
 
 /// Why the database cannot be served, for the operator: what is wrong, and by [`fix`](OpenError::fix) what to change.
 #[derive(Debug, thiserror::Error)]

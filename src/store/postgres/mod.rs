@@ -9,9 +9,11 @@
 //! The price is that commits stand in line, over all nodes. Each node makes one transaction of what arrived while its last
 //! one was under way (`writer.rs`), so it is commits that are bounded by that line, and messages are not.
 //!
-//! Nothing that somebody else may hold is waited for under that lock. The rows of senders, recipients and rooms are locked
-//! before it and only where nobody is in the way (`SKIP LOCKED`): who cannot be locked gets `Unavailable`, alone. A node
-//! that freezes while it holds the lock loses it with its session (`idle_in_transaction_session_timeout`).
+//! Lock, assignment, insertion and commit go to the server at once (`append.rs`): while the log is locked nobody waits for a
+//! node, however slow its network is, and one that freezes holds up nobody. Nothing that somebody else may hold is waited for
+//! either. The rows of senders, recipients and rooms are locked before and only where nobody is in the way (`SKIP LOCKED`):
+//! who cannot be locked gets `Unavailable`, alone. Taking foreign rows in needs more trips; a node that freezes in one of
+//! those loses the lock with its session (`idle_in_transaction_session_timeout`).
 //!
 //! # Foreign rows
 //! A row that another program inserts into `messages` has no position. A node that sees one (each looks every
@@ -26,9 +28,9 @@
 //! has. So the id on the wire is nearly always the one in the table, and never that of another row.
 //!
 //! # Several nodes
-//! `announce.rs` moves through the log with a cursor and feeds what lies after it to this node's readers: its own
-//! messages, the other nodes' and the foreigners', by the same statement and in the same order. When nothing came in
-//! between, a node's own commit goes into the feed from memory, which saves that statement. `NOTIFY` only wakes: it
+//! `announce.rs` moves through the log with a cursor and feeds what lies after it to this node's readers: the other nodes'
+//! messages and the foreigners' by one statement, in order, and its own from memory when what lies before them is fed. That is
+//! done beside the writer (`landing.rs`), which is in its next transaction meanwhile. `NOTIFY` only wakes: it
 //! carries nothing, and without it [`LOOK_EVERY`] does the same, later. It is sent by a transaction of its own, with
 //! `synchronous_commit=off`, after the commit and at most one at a time. Inside the commit it would hold a lock of the whole
 //! server's (PostgreSQL's `async.c`, `PreCommit_Notify`) while the disk is written. Among ourselves that costs nothing, since
@@ -71,9 +73,11 @@ mod inbox;
 mod known;
 mod landing;
 mod listen;
+mod parameters;
 mod reader;
 mod rows;
 mod schema;
+mod secrets;
 mod take_in;
 mod tls;
 mod url;
@@ -87,11 +91,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::OpenError;
-pub use url::without_password;
+pub(super) use secrets::{keep_secret, look_for_secret};
+pub use url::Url;
 
 use super::{
-    Answer, AppendError, CommitFeed, Messages, NewMessage, Page, Receipt, Scope, StoreError, feed,
-    sqlite::{Counters, Mode},
+    Answer, AppendError, CommitFeed, Counters, Messages, NewMessage, Options, Page, Receipt, Scope,
+    StoreError, feed,
 };
 use crate::{
     clock::Clock,
@@ -103,39 +108,6 @@ use writer::{Job, Writer};
 
 /// How often a node looks for what nobody told it of. A foreign row is with its readers well within a second.
 pub const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-/// Where the database is and how hard it may be worked.
-#[derive(Clone)]
-pub struct Options {
-    /// `postgres://user:password@host/database?sslmode=verify-full`, as libpq has it (`url.rs`).
-    pub url: String,
-    /// How long opening waits for a database that does not answer or does not serve yet; zero tries once.
-    pub wait: Duration,
-    /// Who hands out user ids; must be what the database remembers.
-    pub mode: Mode,
-    /// Overwrites what the database remembers.
-    pub switch_mode: bool,
-    /// Jobs in line for the writer.
-    pub write_queue: usize,
-    /// Most jobs in one transaction.
-    pub batch_max: usize,
-    /// Commits that the relay may be behind.
-    pub feed_batches: usize,
-    /// Connections beside the writer's and the listener's.
-    pub readers: u32,
-    /// How long anything waits: for room in the line, for a connection, for an answer.
-    pub patience: Duration,
-    /// Stamps what is stored.
-    pub clock: Clock,
-}
-
-/// Without the password.
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let url = without_password(&self.url);
-        write!(f, "Options {{ {url}, {:?} … }}", self.mode)
-    }
-}
 
 /// The open database. Cheap to share behind an `Arc`.
 #[derive(Debug)]
@@ -160,10 +132,11 @@ pub struct WriterHandle {
 impl PgStore {
     /// Connects, makes what is missing in the database, takes in what is there, and starts this node's writer and listener.
     pub async fn open(
+        url: &Url,
         options: &Options,
         counters: Counters,
     ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
-        let database = Database::parse(&options.url, options.patience)?;
+        let database = Database::of(url, options.patience)?;
         let open = || schema::open(&database, options);
         let opened = wait::until_it_opens(options.wait, open).await?;
         let pool = Pool::new(&database, options, opened.shape)?;
@@ -174,12 +147,15 @@ impl PgStore {
         let bell = listen::Bell::default();
         let (landed, commits) = mpsc::channel(landing::AT_MOST);
         tasks.spawn(landing::run(announcer.clone(), commits));
+        let told = writer::Told {
+            announcer: announcer.clone(),
+            landed,
+            bell: bell.clone(),
+        };
         let writer = Writer::new(
             database.clone(),
             line,
-            announcer.clone(),
-            landed,
-            bell.clone(),
+            told,
             options,
             counters,
             opened.shape,
@@ -209,6 +185,24 @@ impl PgStore {
             told: users::Told::default(),
         };
         Ok((store, feed, handle))
+    }
+
+    /// The server's name and version, for an operator.
+    pub(super) async fn engine(&self) -> Result<String, OpenError> {
+        let unreadable = |error: StoreError| OpenError::Silent(error.to_string());
+        let sql = "SELECT split_part(current_setting('server_version'), ' ', 1)";
+        let found = self.pool.read(sql, &[]).await.map_err(unreadable)?;
+        let version = found.first().map(|row| rows::get::<String>(row, 0));
+        let version = version.transpose().map_err(unreadable)?;
+        Ok(format!("PostgreSQL {}", version.unwrap_or_default()))
+    }
+
+    /// How large the database is, with whatever else lies in it.
+    pub(super) async fn bytes(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT pg_database_size(current_database())";
+        let found = self.pool.read(sql, &[]).await?;
+        let bytes = found.first().map(|row| rows::get::<i64>(row, 0));
+        Ok(u64::try_from(bytes.transpose()?.unwrap_or_default()).unwrap_or_default())
     }
 }
 

@@ -10,13 +10,12 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
 use super::{
-    Options,
     append::AppendSql,
     connect::Database,
     error::OpenError,
     take_in::{self, TakeInSql},
 };
-use crate::store::sqlite::Mode;
+use crate::store::{Mode, Options};
 
 /// What the schema below writes into `chat_log.version`.
 pub(super) const SCHEMA_VERSION: i32 = 1;

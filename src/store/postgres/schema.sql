@@ -111,3 +111,11 @@ CREATE TABLE chat_parked (
     PRIMARY KEY (follower, message)
 );
 CREATE INDEX chat_parked_due ON chat_parked (follower, message) WHERE due_again;
+
+-- What a node made up and all must know: the key that signs built-in accounts' tokens, the webhook's secret.
+CREATE TABLE chat_secrets (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+-- Whoever may read messages may not for that make tokens.
+REVOKE ALL ON chat_secrets FROM PUBLIC;

@@ -16,7 +16,8 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{Access, access};
 
-use super::{FileLock, Mode, OpenError, companion, lock, open};
+use super::{FileLock, OpenError, companion, lock, open};
+use crate::store::Mode;
 
 /// What was seen of the file.
 #[derive(Debug)]

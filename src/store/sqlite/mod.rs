@@ -18,7 +18,7 @@ mod refusal;
 mod statements;
 mod writer;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::Path;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,17 +28,13 @@ pub use inspect::{Inspection, Soundness};
 pub use lock::{FileLock, companion};
 pub use migrate::SCHEMA_VERSION;
 pub use open::remembered_mode;
-pub use refusal::{Mode, OpenError};
+pub use refusal::OpenError;
 
 use super::{
-    Account, Answer, AppendError, CommitFeed, Directory, Messages, NewAccount, NewMessage, Page,
-    Receipt, RoomOutcome, Scope, StoreError, StoredRoom, User, feed,
+    Account, Answer, AppendError, CommitFeed, Counters, Directory, Messages, NewAccount,
+    NewMessage, Options, Page, Receipt, RoomOutcome, Scope, StoreError, StoredRoom, User, feed,
 };
-use crate::{
-    clock::Clock,
-    metrics::Commits,
-    protocol::{Ack, Cursor, Listing, Message, RoomName, UserId, Username, Window},
-};
+use crate::protocol::{Ack, Cursor, Listing, Message, RoomName, UserId, Username, Window};
 use job::Job;
 use reader::Readers;
 use writer::Writer;
@@ -49,29 +45,6 @@ pub const OLDEST_SQLITE: i32 = 3_051_003;
 /// The SQLite that is built in.
 pub fn version() -> &'static str {
     rusqlite::version()
-}
-
-/// Where the file is and how hard it may work.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The database file.
-    pub path: PathBuf,
-    /// Who hands out user ids; must be what the file remembers.
-    pub mode: Mode,
-    /// Overwrites what the file remembers.
-    pub switch_mode: bool,
-    /// Jobs in line for the writer.
-    pub write_queue: usize,
-    /// Most jobs in one transaction.
-    pub batch_max: usize,
-    /// Commits that the relay may be behind.
-    pub feed_batches: usize,
-    /// Connections that read at the same time.
-    pub readers: u32,
-    /// How long a job waits for room in the line, or a read for a free connection.
-    pub patience: std::time::Duration,
-    /// Stamps what is stored.
-    pub clock: Clock,
 }
 
 /// The open file. Cheap to share behind an `Arc`.
@@ -96,10 +69,11 @@ impl SqliteStore {
     ///
     /// The file is left as it was when it belongs to something else, to a newer version or to the other mode.
     pub fn open(
+        path: &Path,
         options: &Options,
         counters: Counters,
     ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
-        let (connection, lock, epoch) = open::open(options)?;
+        let (connection, lock, epoch) = open::open(path, options)?;
         let (feed_sender, feed) = feed(options.feed_batches);
         let (jobs, line) = mpsc::channel(options.write_queue);
         let readers = Readers::open(&lock.database, options.readers, options.patience)?;
@@ -160,18 +134,9 @@ impl SqliteStore {
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What the writer counts.
-#[derive(Clone, Debug, Default)]
-pub struct Counters {
-    /// Messages stored.
-    pub messages: prometheus_client::metrics::counter::Counter,
-    /// Transactions committed.
-    pub commits: Arc<Commits>,
-}
-
 impl WriterHandle {
     /// The file, by its one full name.
-    pub fn database(&self) -> &std::path::Path {
+    pub fn database(&self) -> &Path {
         &self.lock.database
     }
 

@@ -8,12 +8,18 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use super::{FileLock, Mode, OLDEST_SQLITE, OpenError, Options, companion, migrate};
-use crate::seeded::{self, Bug};
+use super::{FileLock, OLDEST_SQLITE, OpenError, companion, migrate};
+use crate::{
+    seeded::{self, Bug},
+    store::{Mode, Options},
+};
 
 /// The connection for the writer, the lock, and the epoch.
-pub(super) fn open(options: &Options) -> Result<(Connection, FileLock, String), OpenError> {
-    let (mut connection, lock, version) = take_over(&options.path)?;
+pub(super) fn open(
+    path: &Path,
+    options: &Options,
+) -> Result<(Connection, FileLock, String), OpenError> {
+    let (mut connection, lock, version) = take_over(path)?;
     let path = lock.database.clone();
     let broken = |source| refine(&path, source);
     match version {

@@ -2,32 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-/// Who hands out user ids, and so whose history the file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A backend, by the tokens it signs.
-    Integrated,
-    /// The built-in accounts.
-    Standalone,
-}
-
-impl Mode {
-    /// The word in the `log` table.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Integrated => "integrated",
-            Self::Standalone => "standalone",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Self {
-        if text == "integrated" {
-            Self::Integrated
-        } else {
-            Self::Standalone
-        }
-    }
-}
+use crate::store::Mode;
 
 /// Why the file cannot be served, for the operator: each says which flag to change, or what else to do.
 #[derive(Debug, thiserror::Error)]

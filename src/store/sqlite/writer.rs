@@ -10,7 +10,6 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Counters, Options,
     job::{Job, Outcome},
     open, reader, statements,
 };
@@ -18,7 +17,7 @@ use crate::{
     clock::Clock,
     protocol::{Ack, Cursor, Message},
     seeded::{self, Bug, Step},
-    store::{AppendError, Committed, FeedSender, StoreError},
+    store::{AppendError, Committed, Counters, FeedSender, Options, StoreError},
 };
 
 /// Who waits for an acknowledgement, and what it says.
