@@ -12,7 +12,7 @@ use super::{
 /// `postgres://user:password@host/database?sslmode=verify-full`, as libpq has it (`parameters.rs`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
-    config: Config,
+    config: Box<Config>,
     trust: Trust,
     shown: String,
 }
@@ -23,7 +23,7 @@ impl Url {
         let (config, trust) = parameters::parse(written)?;
         Ok(Self {
             shown: shown(&config),
-            config,
+            config: Box::new(config),
             trust,
         })
     }
