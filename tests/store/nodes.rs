@@ -77,6 +77,50 @@ async fn a_nonce_is_one_message_whichever_node_it_is_sent_to() {
     assert_eq!(first.all(Scope::Room(general())).await.len(), 50);
 }
 
+/// A connection that draws numbers ahead has some from before the end of the log: they are passed by.
+#[tokio::test]
+async fn numbers_that_were_drawn_ahead_do_not_disturb_the_order() {
+    let Some(first) = Log::postgres().await else {
+        return;
+    };
+    let mut first = first.with_users().await;
+    let url = url_of(&first).to_owned();
+    sql(&url, "ALTER TABLE messages ALTER COLUMN id SET CACHE 30");
+    let mut second = Log::postgres_at(url.clone()).await;
+    let foreign = "INSERT INTO messages (from_user, room, content) VALUES (2, 'general', 'x')";
+    for n in 0..20 {
+        first.put(said(1, "x")).await.unwrap();
+        second.put(said(2, "x")).await.unwrap();
+        if n % 5 == 0 {
+            sql(&url, foreign);
+        }
+    }
+    let told = first.announced(44).await;
+    let all = ids(&first.all(Scope::Room(general())).await);
+    assert_eq!(positions(&told), all);
+    assert_eq!(positions(&second.announced(44).await), all);
+    let seqs: Vec<i64> = told.iter().map(|told| told.message.seq).collect();
+    assert_eq!(seqs, (1..=44).collect::<Vec<_>>());
+}
+
+/// Who deletes the newest message moves no position and no seq back.
+#[tokio::test]
+async fn a_message_that_another_program_deletes_leaves_its_place_empty() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let mut log = log.with_users().await;
+    let url = url_of(&log).to_owned();
+    let first = log.put(said(1, "gone")).await.unwrap();
+    log.announced(1).await;
+    let latest = log.store.latest_id().await.unwrap();
+    sql(&url, "DELETE FROM messages");
+    assert_eq!(log.store.latest_id().await.unwrap(), latest);
+    let next = log.put(said(1, "there")).await.unwrap();
+    assert!(next.id > first.id && next.seq == 2, "{next:?}");
+    assert_eq!(positions(&log.announced(1).await), [next.id.get()]);
+}
+
 /// What another program inserts is told by every node within a second of its commit, and is a message like any other.
 #[tokio::test]
 async fn a_foreign_row_is_told_within_a_second() {
@@ -438,4 +482,38 @@ async fn nodes_that_start_at_once_serve_one_log() {
         assert_eq!(node.put(said(1, "x")).await.unwrap().seq, n as i64 + 1);
     }
     assert_eq!(sql(&url, "SELECT name FROM rooms"), ["general"]);
+}
+
+/// Whom their table does not know, and cannot have from us, is told so at the door and by the API; whom it knows comes in.
+#[tokio::test]
+async fn who_cannot_be_had_in_their_users_is_refused_with_the_reason() {
+    let Some(url) = common::postgres::url_of_a_new_database() else {
+        return;
+    };
+    sql(&url, THEIR_TABLES);
+    let at = chat_server::store::postgres::Url::parse(&url).unwrap();
+    let server = common::TestServer::with(|config| {
+        config.database = chat_server::store::Location::Postgres(at);
+    })
+    .await;
+    let stranger = server.token(9, "zoe");
+    let path = format!("/ws?token={stranger}");
+    let door = common::client::handshake(server.address, &path, |_| {});
+    let (status, body) = door.await.err().unwrap();
+    assert_eq!(status, 403, "{body}");
+    assert!(
+        body.contains("forbidden") && body.contains("email"),
+        "{body}"
+    );
+    let answer = common::http::me(server.address, &stranger).await;
+    assert_eq!((answer.status, &*answer.code()), (403, "forbidden"));
+    // Their names are taken there by each other: the stored ones stay.
+    let mut ann = server.connect(1, "bob").await;
+    ann.send_room("lounge", "here").await;
+    let mut bob = server.connect(2, "ann").await;
+    let history = bob.room_history("lounge").await;
+    let names: Vec<&str> = history.iter().map(|seen| &*seen.username).collect();
+    assert_eq!(names, ["ann", "bob", "ann"]);
+    drop((ann, bob));
+    server.stop().await;
 }

@@ -75,11 +75,12 @@ impl Listener {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.bell.theirs.notified() => {}
-            }
-            match self.look().await {
+            // Another node's bell says what there is: messages with a position. The rest comes with the next tick.
+            let looked = tokio::select! {
+                _ = ticks.tick() => self.look().await,
+                () = self.bell.theirs.notified() => self.announcer.catch_up().await,
+            };
+            match looked {
                 Ok(()) if failing => tracing::info!("the database can be read again"),
                 Err(error) if !failing => {
                     tracing::warn!(%error, "the database cannot be read: readers wait");

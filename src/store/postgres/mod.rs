@@ -9,9 +9,11 @@
 //! The price is that commits stand in line, over all nodes. Each node makes one transaction of what arrived while its last
 //! one was under way (`writer.rs`), so it is commits that are bounded by that line, and messages are not.
 //!
-//! Nothing that somebody else may hold is waited for under that lock. The rows of senders, recipients and rooms are locked
-//! before it and only where nobody is in the way (`SKIP LOCKED`): who cannot be locked gets `Unavailable`, alone. A node
-//! that freezes while it holds the lock loses it with its session (`idle_in_transaction_session_timeout`).
+//! Lock, assignment, insertion and commit go to the server at once (`append.rs`): while the log is locked nobody waits for a
+//! node, however slow its network is, and one that freezes holds up nobody. Nothing that somebody else may hold is waited for
+//! either. The rows of senders, recipients and rooms are locked before and only where nobody is in the way (`SKIP LOCKED`):
+//! who cannot be locked gets `Unavailable`, alone. Taking foreign rows in needs more trips; a node that freezes in one of
+//! those loses the lock with its session (`idle_in_transaction_session_timeout`).
 //!
 //! # Foreign rows
 //! A row that another program inserts into `messages` has no position. A node that sees one (each looks every
@@ -26,9 +28,9 @@
 //! has. So the id on the wire is nearly always the one in the table, and never that of another row.
 //!
 //! # Several nodes
-//! `announce.rs` moves through the log with a cursor and feeds what lies after it to this node's readers: its own
-//! messages, the other nodes' and the foreigners', by the same statement and in the same order. When nothing came in
-//! between, a node's own commit goes into the feed from memory, which saves that statement. `NOTIFY` only wakes: it
+//! `announce.rs` moves through the log with a cursor and feeds what lies after it to this node's readers: the other nodes'
+//! messages and the foreigners' by one statement, in order, and its own from memory when what lies before them is fed. That is
+//! done beside the writer (`landing.rs`), which is in its next transaction meanwhile. `NOTIFY` only wakes: it
 //! carries nothing, and without it [`LOOK_EVERY`] does the same, later. It is sent by a transaction of its own, with
 //! `synchronous_commit=off`, after the commit and at most one at a time. Inside the commit it would hold a lock of the whole
 //! server's (PostgreSQL's `async.c`, `PreCommit_Notify`) while the disk is written. Among ourselves that costs nothing, since
@@ -75,6 +77,7 @@ mod landing;
 mod lead;
 mod listen;
 mod neighbours;
+mod parameters;
 mod presence;
 mod reader;
 mod rows;
@@ -146,8 +149,7 @@ impl PgStore {
         options: &Options,
         counters: Counters,
     ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
-        let database = Database::parse(url.as_str(), options.patience)?;
-        let at = database.clone();
+        let database = Database::of(url, options.patience)?;
         let open = || schema::open(&database, options);
         let opened = wait::until_it_opens(options.wait, open).await?;
         let pool = Pool::new(&database, options, opened.shape)?;
@@ -158,12 +160,15 @@ impl PgStore {
         let bell = listen::Bell::default();
         let (landed, commits) = mpsc::channel(landing::AT_MOST);
         tasks.spawn(landing::run(announcer.clone(), commits));
+        let told = writer::Told {
+            announcer: announcer.clone(),
+            landed,
+            bell: bell.clone(),
+        };
         let writer = Writer::new(
             database.clone(),
             line,
-            announcer.clone(),
-            landed,
-            bell.clone(),
+            told,
             options,
             counters,
             opened.shape,

@@ -49,13 +49,18 @@ pub(super) struct Writer {
     /// `None` until something is to be stored, and after every failure of which the connection may be the reason.
     ready: Option<Ready>,
     line: mpsc::Receiver<Job>,
-    announcer: Arc<Announcer>,
-    landed: mpsc::Sender<Landed>,
-    bell: Bell,
+    told: Told,
     batch_max: usize,
     clock: Clock,
     counters: Counters,
     shape: Shape,
+}
+
+/// Who is told of what is stored.
+pub(super) struct Told {
+    pub(super) announcer: Arc<Announcer>,
+    pub(super) landed: mpsc::Sender<Landed>,
+    pub(super) bell: Bell,
 }
 
 /// A connection and its statements.
@@ -69,9 +74,7 @@ impl Writer {
     pub(super) fn new(
         database: Database,
         line: mpsc::Receiver<Job>,
-        announcer: Arc<Announcer>,
-        landed: mpsc::Sender<Landed>,
-        bell: Bell,
+        told: Told,
         options: &Options,
         counters: Counters,
         shape: Shape,
@@ -80,9 +83,7 @@ impl Writer {
             database,
             ready: None,
             line,
-            announcer,
-            landed,
-            bell,
+            told,
             batch_max: options.batch_max,
             clock: options.clock.clone(),
             counters,
@@ -150,7 +151,7 @@ impl Writer {
         let stored = done.stored().count();
         if stored > 0 {
             self.counters.messages.inc_by(stored as u64);
-            self.bell.ring();
+            self.told.bell.ring();
         }
         let landed = Landed {
             xid,
@@ -159,7 +160,7 @@ impl Writer {
             done,
         };
         // It ends after this task.
-        let _ = self.landed.send(landed).await;
+        let _ = self.told.landed.send(landed).await;
     }
 
     /// A transaction; more than one where others are quicker.
@@ -197,12 +198,12 @@ impl Writer {
         };
         let xid = row_xid(&planned.xid);
         if planned.stores() {
-            self.announcer.begins(xid);
+            self.told.announcer.begins(xid);
         }
         let done = self.store(planned, batch, now, numbers_too_many).await;
         match &done {
             Ok(_) => self.counters.commits.observe(begun.elapsed(), batch.len()),
-            Err(_) => self.announcer.ended(xid),
+            Err(_) => self.told.announcer.ended(xid),
         }
         done.map(|done| (xid, done))
     }
@@ -312,7 +313,7 @@ impl Writer {
     /// server cannot tell any more.
     async fn ended_as(&self, planned: &append::Planned) -> Option<Option<append::Numbers>> {
         // Nothing of it is fed, so it lies after this.
-        let after = self.announcer.announced().await;
+        let after = self.told.announcer.announced().await;
         loop {
             if let Ok(session) = self.database.connect().await {
                 let client = &session.client;
@@ -363,8 +364,8 @@ impl Writer {
                     break;
                 }
             }
-            self.bell.ring();
-            if let Err(error) = self.announcer.catch_up().await {
+            self.told.bell.ring();
+            if let Err(error) = self.told.announcer.catch_up().await {
                 tracing::warn!(%error, "what was taken in could not be read yet: its readers wait");
                 break;
             }

@@ -56,7 +56,7 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 async fn enter(url: &Url) -> Result<Session, Fault> {
-    let database = Database::parse(url.as_str(), PATIENCE)?;
+    let database = Database::of(url, PATIENCE)?;
     let session = database.connect().await.map_err(OpenError::Unreachable)?;
     let client = &session.client;
     client.batch_execute(NO_HURRY).await?;
