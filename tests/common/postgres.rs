@@ -65,8 +65,10 @@ const SERVE: &str = r#"
     echo "$port"
     while read -r command; do
         case $command in
+            # The children too, in the middle of whatever they do: left alone, they would end it first.
+            kill) kill -KILL "$pid" $(cat "/proc/$pid/task/$pid/children"); wait "$pid" 2>/dev/null ;;
+            stop) kill -INT "$pid"; wait "$pid" 2>/dev/null ;;
             rise) for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do rise && break; sleep 0.2; done ;;
-            *) kill "-$command" "$pid"; wait "$pid" 2>/dev/null ;;
         esac
         kill -0 "$pid" 2>/dev/null && echo runs || echo ended
     done
@@ -76,6 +78,9 @@ const SERVE: &str = r#"
 
 /// What is lost when the machine loses its power: all of it, which no test here does.
 const IN_MEMORY: &str = "-c fsync=off -c full_page_writes=off";
+
+/// Waits for the disk, and a little longer: at nearly every moment somebody's commit is on its way.
+const SLOW_COMMITS: &str = "-c commit_delay=20000 -c commit_siblings=0";
 
 /// A server. It ends when this is dropped.
 pub struct Postgres {
@@ -95,6 +100,11 @@ impl Postgres {
     /// One that waits for the disk, as it comes.
     pub fn durable() -> Option<Self> {
         Self::with("")
+    }
+
+    /// One that is as good as always in the middle of a commit.
+    pub fn slow() -> Option<Self> {
+        Self::with(SLOW_COMMITS)
     }
 
     #[allow(
@@ -137,14 +147,14 @@ impl Postgres {
         url(&name)
     }
 
-    /// `kill -9` of the server; its children, which serve connections, end as soon as they notice.
+    /// `kill -9` of the server and of its children, which serve its connections, whatever they are about to do.
     pub fn kill(&mut self) {
-        self.does("KILL", "ended");
+        self.does("kill", "ended");
     }
 
     /// Ends it as `pg_ctl stop -m fast` does: whoever is connected is thrown out.
     pub fn stop(&mut self) {
-        self.does("INT", "ended");
+        self.does("stop", "ended");
     }
 
     /// Starts it again, on the same port and what is stored; once it answers.
