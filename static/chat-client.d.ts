@@ -289,7 +289,7 @@ declare class Chat {
     /** Opens the connection and keeps it open until `close`. @returns {Promise<Welcome>} settled at the first welcome, or refusal */
     connect(): Promise<Welcome>;
     close(): void;
-    /** Ends the wait between two attempts. */
+    /** Ends the wait between two attempts; of an attempt that is under way and fails, the wait after it. @returns {void} */
     reconnectNow(): void;
     /** What is written after the answer's `lastSeq` arrives as `message`. @param {string} room @returns {Promise<Joined>} */
     join(room: string): Promise<Joined>;

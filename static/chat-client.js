@@ -342,6 +342,7 @@ class Chat {
   #opened = false;
   #turn = 0; // grows with every attempt and every end, so that late answers to an older one are known
   #attempt = 0;
+  #hurried = false; // whether the next attempt does not wait: the one under way may have begun before the network was back
   /** @type {'' | 'wanted' | 'given'} after the server refused a token, until a connection with another lasts */ #fresh = '';
   /** @type {Plan} */ #plan = { token: '', at: Infinity, until: 0, tries: 0 };
   #presented = ''; // the token that this connection was made with, or renewed
@@ -414,10 +415,10 @@ class Chat {
     socket?.close(1000);
   }
 
-  /** Ends the wait between two attempts. */
+  /** Ends the wait between two attempts; of an attempt that is under way and fails, the wait after it. @returns {void} */
   reconnectNow() {
-    if (this.#state === 'closed') this.connect();
-    if (!this.#timers.retry) return;
+    if (this.#state === 'closed') return void this.connect();
+    if (!this.#timers.retry) return void (this.#hurried = this.#state !== 'idle' && this.#state !== 'open');
     this.#clear('retry');
     this.#setState('reconnecting');
     this.#open();
@@ -539,6 +540,7 @@ class Chat {
     this.#timers.watch = setTimeout(() => this.#drop('no answer to the handshake'), CONNECT_TIMEOUT_MS);
     socket.onopen = () => {
       this.#opened = true;
+      this.#hurried = false;
       this.#timers.stable = setTimeout(() => { this.#attempt = 0; this.#fresh = ''; }, STABLE_AFTER_MS);
       this.#heard();
       this.#resume();
@@ -602,14 +604,15 @@ class Chat {
 
   /** Full jitter: clients that lost the same server do not come back together. @param {string} [reason] */
   #retryLater(reason) {
-    const delay = jitter(this.#attempt++);
+    const delay = this.#hurried ? 0 : jitter(this.#attempt++);
+    this.#hurried = false;
     this.#timers.retry = setTimeout(() => this.reconnectNow(), delay);
     this.#setState('reconnecting', { retryAt: Date.now() + delay, reason });
   }
 
   #wake = () => {
     if (globalThis.document?.visibilityState === 'hidden') return;
-    if (this.#state === 'reconnecting') this.reconnectNow();
+    if (this.#state === 'connecting' || this.#state === 'reconnecting') this.reconnectNow();
     else if (this.#state === 'open') {
       this.#probe();
       this.#armRefresh(); // a timer does not count while the machine sleeps
@@ -637,6 +640,7 @@ class Chat {
 
   #stop() {
     this.#letGo();
+    this.#hurried = false;
     if (this.#shelf) this.#shelf.loaded = false; // what is in it stays for the next connection
     for (const entry of this.#outbox.splice(0)) this.#fails(entry, new ChatError('disconnected', 'closed before the answer', entry.fields));
     globalThis.removeEventListener?.('online', this.#wake);

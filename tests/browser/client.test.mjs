@@ -240,6 +240,40 @@ test('`reconnectNow` ends the wait', async () => {
   chat.close();
 });
 
+test('who is told during an attempt that the network is back tries again at once when that attempt fails, and once', async (t) => {
+  const listeners = new Map();
+  globalThis.addEventListener = (type, handler) => listeners.set(type, handler);
+  globalThis.removeEventListener = () => {};
+  t.after(() => { delete globalThis.addEventListener; delete globalThis.removeEventListener; });
+  t.mock.method(Math, 'random', () => 0.999);
+  let explain = null; // ends the question why a handshake failed
+  const chat = client({ fetch: () => new Promise((_, fail) => { explain = () => fail(new TypeError('fetch failed')); }) });
+  const fails = async ({ told }) => {
+    const before = sockets.length;
+    if (told === 'in the handshake') listeners.get('online')();
+    last().end();
+    if (told === 'afterwards') listeners.get('online')();
+    explain();
+    await settle();
+    mock.timers.tick(1);
+    await settle();
+    return sockets.length - before;
+  };
+  chat.connect().catch(() => {});
+  await settle();
+  for (const told of ['in the handshake', 'afterwards']) {
+    assert.equal(await fails({ told }), 1, told);
+    assert.equal(await fails({}), 0, 'and then it waits as before');
+    mock.timers.tick(30_000);
+    await settle();
+  }
+  listeners.get('online')();
+  last().open();
+  last().answer('hello', welcome());
+  assert.equal(await fails({}), 0, 'a connection that was made needs no hurry when it ends');
+  chat.close();
+});
+
 test('after `close` nothing is tried again', async () => {
   const chat = await connected();
   const socket = last();
