@@ -517,7 +517,8 @@ class Chat {
     const turn = ++this.#turn;
     try {
       await this.#shelf?.load();
-      if (turn !== this.#turn || !(await this.#takeToken(turn))) return;
+      // Once more at the end: it may have been closed between the answer and here.
+      if (turn !== this.#turn || !(await this.#takeToken(turn)) || turn !== this.#turn) return;
     } catch (error) {
       if (turn === this.#turn) this.#retryLater(`no token: ${error instanceof Error ? error.message : error}`);
       return;

@@ -274,6 +274,20 @@ test('who is told during an attempt that the network is back tries again at once
   chat.close();
 });
 
+test('`close` at any moment of an attempt leaves no connection behind', async () => {
+  for (const options of [{}, { token: undefined, getToken: () => 'a.b.c' }, { token: undefined, getToken: async () => 'a.b.c' }]) {
+    for (let moment = 0; moment < 30; moment += 1) {
+      const chat = client(options);
+      chat.connect();
+      for (let step = 0; step < moment; step += 1) await null;
+      chat.close();
+      await settle();
+      assert.ok(sockets.every(({ closed }) => closed), `${moment} steps after the beginning`);
+    }
+  }
+  assert.ok(sockets.length > 0, 'some of them had begun');
+});
+
 test('after `close` nothing is tried again', async () => {
   const chat = await connected();
   const socket = last();
