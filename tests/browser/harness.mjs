@@ -14,6 +14,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
+import './ends.mjs';
 
 const BINARY = process.env.CHAT_SERVER_BIN
   ?? fileURLToPath(new URL('../../target/debug/chat-server', import.meta.url));

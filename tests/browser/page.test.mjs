@@ -55,6 +55,29 @@ test('a DM starts by typing a user id, and an id that nobody has is refused in w
   await bob.leave();
 });
 
+test('what is typed at once after a conversation was opened is typed there, and not into the one before', async () => {
+  const ann = await (await Person.arrive(browser, server)).asGuest();
+  const bob = await (await Person.arrive(browser, server)).asGuest();
+  await ann.page.locator('#join-name').fill('typed');
+  await ann.page.locator('#join-name').press('Enter');
+  await ann.page.locator('#talk-name', { hasText: '#typed' }).waitFor();
+  // In one task, so that no frame can come between.
+  await ann.page.evaluate((id) => {
+    document.querySelector('#dm-id').value = id;
+    document.querySelector('#dm-form').requestSubmit();
+    const composer = document.querySelector('#composer-text');
+    composer.value = 'for Bob';
+    composer.dispatchEvent(new Event('input'));
+    document.querySelector('#composer').requestSubmit();
+  }, String(await bob.id()));
+  await ann.stored('for Bob');
+  assert.deepEqual(await ann.contents(), ['for Bob']);
+  await ann.page.locator('#talk-line', { hasText: `with user ${await bob.id()}` }).waitFor();
+  await bob.page.locator('#dms .conversation.unread').waitFor();
+  await ann.leave();
+  await bob.leave();
+});
+
 test('after kill -9 and a restart both reconnect by themselves, and the history is there, nothing twice', async (t) => {
   const own = await Server.start();
   t.after(() => own.stop());
