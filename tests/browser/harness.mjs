@@ -15,7 +15,6 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 import './ends.mjs';
-import './ends.mjs';
 
 const BINARY = process.env.CHAT_SERVER_BIN
   ?? fileURLToPath(new URL('../../target/debug/chat-server', import.meta.url));
@@ -181,14 +180,17 @@ export async function stage(start = Server.start()) {
 /** One person in a browser context of their own, and everything that went wrong on their page. */
 export class Person {
   problems = [];
+  #tookMs = 0; // to arrive
 
   static async arrive(browser, server, options = {}) {
+    const begin = performance.now();
     const person = new Person();
     person.context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
     person.context.setDefaultTimeout(PATIENCE_MS);
     person.page = await person.context.newPage();
     person.#watch();
     await person.page.goto(server.url);
+    person.#tookMs = performance.now() - begin;
     return person;
   }
 
@@ -237,6 +239,12 @@ export class Person {
       }
     }, token);
   }
+
+  /**
+   * How long a token lives that ends while they are here, in seconds: longer where the machine is so busy that they took
+   * long to arrive, for whoever comes in with it has something to do before its end.
+   */
+  lifeOf(seconds) { return Math.ceil(seconds + (4 * this.#tookMs) / 1000); }
 
   async connected() {
     await this.page.locator('#pill[data-state=open]').waitFor();

@@ -254,13 +254,14 @@ test('a server with another backend offers only the token, and says when it has 
   await page.locator('#integrated-line').waitFor();
   assert.equal(await page.getByRole('button', { name: 'Continue as guest' }).isVisible(), false);
   assert.equal(await page.getByRole('tab').first().isVisible(), false);
-  await page.locator('#token-input').fill(await integrated.token('--user-id', '1', '--username', 'alice', '--ttl', '8s'));
+  const life = alice.lifeOf(4);
+  await page.locator('#token-input').fill(await integrated.token('--user-id', '1', '--username', 'alice', '--ttl', `${life}s`));
   await page.getByRole('button', { name: 'Use this token' }).click();
   await alice.connected();
   assert.equal(await page.locator('#me-name').textContent(), 'alice');
   await alice.write('before the end');
   await page.locator('#composer-text').fill('unsent');
-  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor();
+  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor({ timeout: life * 1_000 + 20_000 });
 
   await page.getByRole('button', { name: 'Sign in again' }).click();
   await page.locator('#signin-notice', { hasText: 'expired' }).waitFor();
