@@ -149,6 +149,7 @@ export type Socket = {
     onopen: ((event: any) => any) | null;
     onmessage: ((event: any) => any) | null;
     onclose: ((event: any) => any) | null;
+    readyState?: number;
 };
 export type KeyValueStorage = {
     getItem(key: string): string | null | Promise<string | null>;
@@ -228,7 +229,7 @@ export type Talk = {
  *   you have of these conversations, this is their newest page. `reason` is the server's (`too_many`, `ahead`, `behind`,
  *   `epoch`), a refusal's code, or `gap`. `newLog`: all ids are other ones than before
  * @typedef {{send(text: string): void, close(code?: number): void, onopen: ((event: any) => any) | null,
- *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null}} Socket
+ *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null, readyState?: number}} Socket
  * @typedef {{getItem(key: string): string | null | Promise<string | null>, setItem(key: string, value: string): unknown,
  *   removeItem(key: string): unknown}} KeyValueStorage
  * @typedef {{url?: string, token?: string, getToken?: (ask: {fresh: boolean}) => string | Promise<string>,

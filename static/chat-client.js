@@ -52,6 +52,7 @@ const NO_SUBPROTOCOL = /^(?=.*[^!#$%&'*+\-.^_`|~0-9A-Za-z])[!-~]+$/;
 const REFRESH_EARLIEST_MS = 60_000; // before the token expires: a tenth of what it has left, within these two
 const REFRESH_LATEST_MS = 10_000;
 const REFRESH_GAP_MS = 10_000; // between two tokens that hardly live
+const OPEN = 1; // `readyState` of a WebSocket; what follows is closing and closed
 const TIMER_MAX_MS = 2 ** 31 - 1; // a timer that is set to more goes off at once
 const PERMANENT_REFUSALS = new Set(['forbidden', 'room_not_found', 'invalid_field']);
 const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
@@ -80,7 +81,7 @@ const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
  *   you have of these conversations, this is their newest page. `reason` is the server's (`too_many`, `ahead`, `behind`,
  *   `epoch`), a refusal's code, or `gap`. `newLog`: all ids are other ones than before
  * @typedef {{send(text: string): void, close(code?: number): void, onopen: ((event: any) => any) | null,
- *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null}} Socket
+ *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null, readyState?: number}} Socket
  * @typedef {{getItem(key: string): string | null | Promise<string | null>, setItem(key: string, value: string): unknown,
  *   removeItem(key: string): unknown}} KeyValueStorage
  * @typedef {{url?: string, token?: string, getToken?: (ask: {fresh: boolean}) => string | Promise<string>,
@@ -1133,7 +1134,8 @@ class Chat {
   #ask(type, fields, resolve, reject) {
     const nonce = /** @type {string | undefined} */ (fields.nonce);
     const socket = this.#socket;
-    if (!socket || !this.#opened) return reject(new ChatError('disconnected', 'not connected', { nonce }));
+    // One whose end is on its way takes nothing any more: a browser would complain in its console.
+    if (!socket || !this.#opened || Number(socket.readyState) > OPEN) return reject(new ChatError('disconnected', 'not connected', { nonce }));
     const ref = this.#nextRef++;
     const timer = setTimeout(() => this.#fail(ref, 'timeout', 'no answer within 15 s'), REQUEST_TIMEOUT_MS);
     this.#pending.set(ref, { resolve, reject, timer, nonce });

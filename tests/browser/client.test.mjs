@@ -274,6 +274,29 @@ test('who is told during an attempt that the network is back tries again at once
   chat.close();
 });
 
+test('to a connection whose end is on its way nothing is sent, and what was to be sent goes out on the next one', async () => {
+  const chat = await connected();
+  const sent = chat.send('general', 'one');
+  last().end();
+  await settle();
+  mock.timers.tick(500);
+  await settle();
+  const ending = last();
+  ending.readyState = 2; // a browser knows of the end before it says so
+  ending.open();
+  await assert.rejects(chat.join('garden'), { code: 'disconnected' });
+  assert.deepEqual(ending.sent, []);
+  ending.end(1001, 'stopping');
+  await settle();
+  mock.timers.tick(1_000);
+  await settle();
+  last().open();
+  last().answer('hello', welcome());
+  last().answer('message', { status: 'ok', id: 1, seq: 1, timestamp: '2026-01-15T12:00:00.123Z' });
+  assert.equal((await sent).id, 1);
+  chat.close();
+});
+
 test('`close` at any moment of an attempt leaves no connection behind', async () => {
   for (const options of [{}, { token: undefined, getToken: () => 'a.b.c' }, { token: undefined, getToken: async () => 'a.b.c' }]) {
     for (let moment = 0; moment < 30; moment += 1) {
