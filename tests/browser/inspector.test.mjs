@@ -113,9 +113,9 @@ test('a token is hidden wherever it stands, in whatever it is written, and the r
   for (const text of ['{"a":"heyJude.is.good", "tokens":7,"token":null}', '{"type":"message","content":"a.b.c \\u00e4 1.0"}', 'eyJhbGciOiJIUzI1NiJ9.only', '$& (hidden)', '{"', '"\\']) {
     assert.equal(withoutToken(text), text);
   }
-  const clock = performance.now();
+  const before = process.cpuUsage(); // its own work, whatever else the machine has to do
   for (const text of ['eyJ', 'eyJhbGciOiJIUzI1NiJ9', 'eyJ.', '"a\\', '"', '"a": ', '{"token":']) withoutToken(text.repeat(64_000 / text.length), jwt);
-  assert.ok(performance.now() - clock < 2_000, 'a frame of the largest size is no work');
+  assert.ok(process.cpuUsage(before).user < 1_000_000, 'a frame of the largest size is no work');
   assert.equal(atTokens('{"token":"$TOKEN","b":{"token" : "$TOKEN"},"c":"$TOKEN","d":"\\"token\\":\\"$TOKEN\\""}', '$TOKEN', () => '7'),
     '{"token":7,"b":{"token" : 7},"c":"$TOKEN","d":"\\"token\\":\\"$TOKEN\\""}');
   assert.equal(HIDDEN, '(hidden)');
