@@ -14,6 +14,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
+import WebSocket from 'ws';
 import './ends.mjs';
 
 const BINARY = process.env.CHAT_SERVER_BIN
@@ -160,6 +161,24 @@ export class TornNetwork {
     this.tear();
     this.#listener.close();
   }
+}
+
+/**
+ * Another device of somebody, which writes to `room` as fast as the server answers. From the first refusal on whatever
+ * they write is too fast, also where the machine is so busy that no burst would be by itself. @returns {Promise<() => void>} ends it
+ */
+export async function tooFast(server, token, room) {
+  const socket = new WebSocket(`${server.url.replace('http', 'ws')}ws`, ['chat.v1', `bearer.${token}`]);
+  const write = () => socket.send(JSON.stringify({ type: 'message', room, content: 'meanwhile', ref: 1 }));
+  socket.on('open', () => { for (let number = 0; number < 50; number += 1) write(); });
+  await new Promise((resolve, reject) => {
+    socket.on('message', (data) => {
+      if (String(data).includes('"rate_limited"')) resolve();
+      write();
+    });
+    socket.on('error', reject);
+  });
+  return () => socket.terminate();
 }
 
 export function launchBrowser() {
