@@ -149,6 +149,7 @@ export type Socket = {
     onopen: ((event: any) => any) | null;
     onmessage: ((event: any) => any) | null;
     onclose: ((event: any) => any) | null;
+    readyState?: number;
 };
 export type KeyValueStorage = {
     getItem(key: string): string | null | Promise<string | null>;
@@ -228,7 +229,7 @@ export type Talk = {
  *   you have of these conversations, this is their newest page. `reason` is the server's (`too_many`, `ahead`, `behind`,
  *   `epoch`), a refusal's code, or `gap`. `newLog`: all ids are other ones than before
  * @typedef {{send(text: string): void, close(code?: number): void, onopen: ((event: any) => any) | null,
- *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null}} Socket
+ *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null, readyState?: number}} Socket
  * @typedef {{getItem(key: string): string | null | Promise<string | null>, setItem(key: string, value: string): unknown,
  *   removeItem(key: string): unknown}} KeyValueStorage
  * @typedef {{url?: string, token?: string, getToken?: (ask: {fresh: boolean}) => string | Promise<string>,
@@ -289,7 +290,7 @@ declare class Chat {
     /** Opens the connection and keeps it open until `close`. @returns {Promise<Welcome>} settled at the first welcome, or refusal */
     connect(): Promise<Welcome>;
     close(): void;
-    /** Ends the wait between two attempts. */
+    /** Ends the wait between two attempts; of an attempt that is under way and fails, the wait after it. @returns {void} */
     reconnectNow(): void;
     /** What is written after the answer's `lastSeq` arrives as `message`. @param {string} room @returns {Promise<Joined>} */
     join(room: string): Promise<Joined>;

@@ -52,6 +52,7 @@ const NO_SUBPROTOCOL = /^(?=.*[^!#$%&'*+\-.^_`|~0-9A-Za-z])[!-~]+$/;
 const REFRESH_EARLIEST_MS = 60_000; // before the token expires: a tenth of what it has left, within these two
 const REFRESH_LATEST_MS = 10_000;
 const REFRESH_GAP_MS = 10_000; // between two tokens that hardly live
+const OPEN = 1; // `readyState` of a WebSocket; what follows is closing and closed
 const TIMER_MAX_MS = 2 ** 31 - 1; // a timer that is set to more goes off at once
 const PERMANENT_REFUSALS = new Set(['forbidden', 'room_not_found', 'invalid_field']);
 const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
@@ -80,7 +81,7 @@ const BUSY_REFUSALS = new Set(['rate_limited', 'unavailable', 'internal']);
  *   you have of these conversations, this is their newest page. `reason` is the server's (`too_many`, `ahead`, `behind`,
  *   `epoch`), a refusal's code, or `gap`. `newLog`: all ids are other ones than before
  * @typedef {{send(text: string): void, close(code?: number): void, onopen: ((event: any) => any) | null,
- *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null}} Socket
+ *   onmessage: ((event: any) => any) | null, onclose: ((event: any) => any) | null, readyState?: number}} Socket
  * @typedef {{getItem(key: string): string | null | Promise<string | null>, setItem(key: string, value: string): unknown,
  *   removeItem(key: string): unknown}} KeyValueStorage
  * @typedef {{url?: string, token?: string, getToken?: (ask: {fresh: boolean}) => string | Promise<string>,
@@ -342,6 +343,7 @@ class Chat {
   #opened = false;
   #turn = 0; // grows with every attempt and every end, so that late answers to an older one are known
   #attempt = 0;
+  #hurried = false; // whether the next attempt does not wait: the one under way may have begun before the network was back
   /** @type {'' | 'wanted' | 'given'} after the server refused a token, until a connection with another lasts */ #fresh = '';
   /** @type {Plan} */ #plan = { token: '', at: Infinity, until: 0, tries: 0 };
   #presented = ''; // the token that this connection was made with, or renewed
@@ -414,10 +416,10 @@ class Chat {
     socket?.close(1000);
   }
 
-  /** Ends the wait between two attempts. */
+  /** Ends the wait between two attempts; of an attempt that is under way and fails, the wait after it. @returns {void} */
   reconnectNow() {
-    if (this.#state === 'closed') this.connect();
-    if (!this.#timers.retry) return;
+    if (this.#state === 'closed') return void this.connect();
+    if (!this.#timers.retry) return void (this.#hurried = this.#state !== 'idle' && this.#state !== 'open');
     this.#clear('retry');
     this.#setState('reconnecting');
     this.#open();
@@ -516,7 +518,8 @@ class Chat {
     const turn = ++this.#turn;
     try {
       await this.#shelf?.load();
-      if (turn !== this.#turn || !(await this.#takeToken(turn))) return;
+      // Once more at the end: it may have been closed between the answer and here.
+      if (turn !== this.#turn || !(await this.#takeToken(turn)) || turn !== this.#turn) return;
     } catch (error) {
       if (turn === this.#turn) this.#retryLater(`no token: ${error instanceof Error ? error.message : error}`);
       return;
@@ -539,6 +542,7 @@ class Chat {
     this.#timers.watch = setTimeout(() => this.#drop('no answer to the handshake'), CONNECT_TIMEOUT_MS);
     socket.onopen = () => {
       this.#opened = true;
+      this.#hurried = false;
       this.#timers.stable = setTimeout(() => { this.#attempt = 0; this.#fresh = ''; }, STABLE_AFTER_MS);
       this.#heard();
       this.#resume();
@@ -602,14 +606,15 @@ class Chat {
 
   /** Full jitter: clients that lost the same server do not come back together. @param {string} [reason] */
   #retryLater(reason) {
-    const delay = jitter(this.#attempt++);
+    const delay = this.#hurried ? 0 : jitter(this.#attempt++);
+    this.#hurried = false;
     this.#timers.retry = setTimeout(() => this.reconnectNow(), delay);
     this.#setState('reconnecting', { retryAt: Date.now() + delay, reason });
   }
 
   #wake = () => {
     if (globalThis.document?.visibilityState === 'hidden') return;
-    if (this.#state === 'reconnecting') this.reconnectNow();
+    if (this.#state === 'connecting' || this.#state === 'reconnecting') this.reconnectNow();
     else if (this.#state === 'open') {
       this.#probe();
       this.#armRefresh(); // a timer does not count while the machine sleeps
@@ -637,6 +642,7 @@ class Chat {
 
   #stop() {
     this.#letGo();
+    this.#hurried = false;
     if (this.#shelf) this.#shelf.loaded = false; // what is in it stays for the next connection
     for (const entry of this.#outbox.splice(0)) this.#fails(entry, new ChatError('disconnected', 'closed before the answer', entry.fields));
     globalThis.removeEventListener?.('online', this.#wake);
@@ -1128,7 +1134,8 @@ class Chat {
   #ask(type, fields, resolve, reject) {
     const nonce = /** @type {string | undefined} */ (fields.nonce);
     const socket = this.#socket;
-    if (!socket || !this.#opened) return reject(new ChatError('disconnected', 'not connected', { nonce }));
+    // One whose end is on its way takes nothing any more: a browser would complain in its console.
+    if (!socket || !this.#opened || Number(socket.readyState) > OPEN) return reject(new ChatError('disconnected', 'not connected', { nonce }));
     const ref = this.#nextRef++;
     const timer = setTimeout(() => this.#fail(ref, 'timeout', 'no answer within 15 s'), REQUEST_TIMEOUT_MS);
     this.#pending.set(ref, { resolve, reject, timer, nonce });

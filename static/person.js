@@ -180,10 +180,14 @@ function createPanes({ $, chat, session, remember, leave, changed, signal, frame
   const composer = createComposer(actions);
   const connection = createConnection({ $, signal, reconnect: () => chat.reconnectNow(), signInAgain: leave });
 
-  /** Which pane a narrow place shows; a wide one shows them together. The focus follows, out of the pane that hides. */
+  /**
+   * Which pane a narrow place shows; a wide one shows them together. The focus follows, out of the pane that hides. It is
+   * drawn at once: what is typed next belongs to the conversation that was chosen, and not to the one before it.
+   */
   function show(view) {
+    if (signal.aborted) return; // they left while a room was being left or joined
     $('chat').dataset.view = view;
-    redraw();
+    draw();
     focus();
   }
 

@@ -240,6 +240,77 @@ test('`reconnectNow` ends the wait', async () => {
   chat.close();
 });
 
+test('who is told during an attempt that the network is back tries again at once when that attempt fails, and once', async (t) => {
+  const listeners = new Map();
+  globalThis.addEventListener = (type, handler) => listeners.set(type, handler);
+  globalThis.removeEventListener = () => {};
+  t.after(() => { delete globalThis.addEventListener; delete globalThis.removeEventListener; });
+  t.mock.method(Math, 'random', () => 0.999);
+  let explain = null; // ends the question why a handshake failed
+  const chat = client({ fetch: () => new Promise((_, fail) => { explain = () => fail(new TypeError('fetch failed')); }) });
+  const fails = async ({ told }) => {
+    const before = sockets.length;
+    if (told === 'in the handshake') listeners.get('online')();
+    last().end();
+    if (told === 'afterwards') listeners.get('online')();
+    explain();
+    await settle();
+    mock.timers.tick(1);
+    await settle();
+    return sockets.length - before;
+  };
+  chat.connect().catch(() => {});
+  await settle();
+  for (const told of ['in the handshake', 'afterwards']) {
+    assert.equal(await fails({ told }), 1, told);
+    assert.equal(await fails({}), 0, 'and then it waits as before');
+    mock.timers.tick(30_000);
+    await settle();
+  }
+  listeners.get('online')();
+  last().open();
+  last().answer('hello', welcome());
+  assert.equal(await fails({}), 0, 'a connection that was made needs no hurry when it ends');
+  chat.close();
+});
+
+test('to a connection whose end is on its way nothing is sent, and what was to be sent goes out on the next one', async () => {
+  const chat = await connected();
+  const sent = chat.send('general', 'one');
+  last().end();
+  await settle();
+  mock.timers.tick(500);
+  await settle();
+  const ending = last();
+  ending.readyState = 2; // a browser knows of the end before it says so
+  ending.open();
+  await assert.rejects(chat.join('garden'), { code: 'disconnected' });
+  assert.deepEqual(ending.sent, []);
+  ending.end(1001, 'stopping');
+  await settle();
+  mock.timers.tick(1_000);
+  await settle();
+  last().open();
+  last().answer('hello', welcome());
+  last().answer('message', { status: 'ok', id: 1, seq: 1, timestamp: '2026-01-15T12:00:00.123Z' });
+  assert.equal((await sent).id, 1);
+  chat.close();
+});
+
+test('`close` at any moment of an attempt leaves no connection behind', async () => {
+  for (const options of [{}, { token: undefined, getToken: () => 'a.b.c' }, { token: undefined, getToken: async () => 'a.b.c' }]) {
+    for (let moment = 0; moment < 30; moment += 1) {
+      const chat = client(options);
+      chat.connect();
+      for (let step = 0; step < moment; step += 1) await null;
+      chat.close();
+      await settle();
+      assert.ok(sockets.every(({ closed }) => closed), `${moment} steps after the beginning`);
+    }
+  }
+  assert.ok(sockets.length > 0, 'some of them had begun');
+});
+
 test('after `close` nothing is tried again', async () => {
   const chat = await connected();
   const socket = last();

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Server, TornNetwork, launchBrowser } from './harness.mjs';
+import { Server, TornNetwork, launchBrowser, tooFast } from './harness.mjs';
 
 const NAMES = ['ann', 'bob'];
 const EACH = 150; // to the room, and half as many DMs
@@ -29,7 +29,7 @@ async function twoClients(t, url) {
         method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username }),
       });
       const { token, user } = await answer.json();
-      const person = { id: user.id, messages: [], dms: [], receipts: [], errors: [], reconnected: [], resets: [], sockets: 0 };
+      const person = { id: user.id, token, messages: [], dms: [], receipts: [], errors: [], reconnected: [], resets: [], sockets: 0 };
       const Counted = class extends WebSocket {
         constructor(...given) {
           super(...given);
@@ -161,13 +161,20 @@ test('a sender of 1,000 sees each of them once', async (t) => {
 });
 
 test('a burst beyond the rate limit is slower, and no error', async (t) => {
-  const server = await Server.start('--rate-limit', '25');
+  const server = await Server.start('--rate-limit', '50');
   t.after(() => server.stop());
   const { page } = await twoClients(t, server.url);
+  const stop = await tooFast(server, await page.evaluate(() => window.people[0].token), 'elsewhere');
+  t.after(stop);
+  await page.exposeFunction('enough', stop);
   const { refusals, receipts } = await page.evaluate(async () => {
     const [{ chat }] = window.people;
     let refusals = 0;
-    chat.on('frame', ({ direction, text }) => { refusals += Number(direction === 'in' && text.includes('"rate_limited"')); });
+    chat.on('frame', ({ direction, text }) => {
+      if (direction !== 'in' || !text.includes('"rate_limited"')) return;
+      refusals += 1;
+      window.enough();
+    });
     const receipts = await Promise.all(Array.from({ length: 140 }, (_, index) => chat.send('general', `number ${index}`)));
     return { refusals, receipts: receipts.map(({ seq }) => seq) };
   });

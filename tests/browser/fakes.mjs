@@ -1,6 +1,7 @@
 /** A WebSocket of our own, for tests that say every frame of the server themselves. */
 
 import { createChat } from '../../static/chat-client.js';
+import './ends.mjs';
 
 /** Lets everything that is already settled run; a mocked clock stands still meanwhile. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve));

@@ -14,6 +14,8 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
+import WebSocket from 'ws';
+import './ends.mjs';
 
 const BINARY = process.env.CHAT_SERVER_BIN
   ?? fileURLToPath(new URL('../../target/debug/chat-server', import.meta.url));
@@ -161,6 +163,24 @@ export class TornNetwork {
   }
 }
 
+/**
+ * Another device of somebody, which writes to `room` as fast as the server answers. From the first refusal on whatever
+ * they write is too fast, also where the machine is so busy that no burst would be by itself. @returns {Promise<() => void>} ends it
+ */
+export async function tooFast(server, token, room) {
+  const socket = new WebSocket(`${server.url.replace('http', 'ws')}ws`, ['chat.v1', `bearer.${token}`]);
+  const write = () => socket.send(JSON.stringify({ type: 'message', room, content: 'meanwhile', ref: 1 }));
+  socket.on('open', () => { for (let number = 0; number < 50; number += 1) write(); });
+  await new Promise((resolve, reject) => {
+    socket.on('message', (data) => {
+      if (String(data).includes('"rate_limited"')) resolve();
+      write();
+    });
+    socket.on('error', reject);
+  });
+  return () => socket.terminate();
+}
+
 export function launchBrowser() {
   const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'];
@@ -179,14 +199,17 @@ export async function stage(start = Server.start()) {
 /** One person in a browser context of their own, and everything that went wrong on their page. */
 export class Person {
   problems = [];
+  #tookMs = 0; // to arrive
 
   static async arrive(browser, server, options = {}) {
+    const begin = performance.now();
     const person = new Person();
     person.context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
     person.context.setDefaultTimeout(PATIENCE_MS);
     person.page = await person.context.newPage();
     person.#watch();
     await person.page.goto(server.url);
+    person.#tookMs = performance.now() - begin;
     return person;
   }
 
@@ -236,6 +259,12 @@ export class Person {
     }, token);
   }
 
+  /**
+   * How long a token lives that ends while they are here, in seconds: longer where the machine is so busy that they took
+   * long to arrive, for whoever comes in with it has something to do before its end.
+   */
+  lifeOf(seconds) { return Math.ceil(seconds + (4 * this.#tookMs) / 1000); }
+
   async connected() {
     await this.page.locator('#pill[data-state=open]').waitFor();
   }
@@ -283,6 +312,8 @@ export class Person {
   }
 
   async leave() {
+    // A question may be under way that a test answers itself: nobody waits for that answer any more.
+    await this.page.unrouteAll({ behavior: 'ignoreErrors' });
     await this.context.close();
     this.assertNoProblems();
   }

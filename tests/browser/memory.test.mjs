@@ -291,7 +291,8 @@ async function endedWithSomethingToSay(t) {
   const { page } = ann;
   let asked = 0;
   page.on('request', (request) => { if (request.url().endsWith('/auth/refresh')) asked += 1; });
-  await ann.withToken(await own.token('--user-id', '1', '--username', 'alice', '--ttl', '4s'));
+  const life = ann.lifeOf(3);
+  await ann.withToken(await own.token('--user-id', '1', '--username', 'alice', '--ttl', `${life}s`));
   await own.kill();
   await page.locator('#pill[data-state=reconnecting]').waitFor();
   await ann.write('written before the end');
@@ -299,7 +300,7 @@ async function endedWithSomethingToSay(t) {
   await page.waitForFunction(() => {
     const { token } = JSON.parse(sessionStorage.getItem('chat-server'));
     return JSON.parse(atob(token.split('.')[1])).exp * 1_000 < Date.now() - 1_000;
-  });
+  }, undefined, { timeout: life * 1_000 + 20_000 });
   await own.run();
   await page.evaluate(() => window.dispatchEvent(new Event('online')));
   await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor();

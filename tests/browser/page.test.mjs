@@ -55,6 +55,29 @@ test('a DM starts by typing a user id, and an id that nobody has is refused in w
   await bob.leave();
 });
 
+test('what is typed at once after a conversation was opened is typed there, and not into the one before', async () => {
+  const ann = await (await Person.arrive(browser, server)).asGuest();
+  const bob = await (await Person.arrive(browser, server)).asGuest();
+  await ann.page.locator('#join-name').fill('typed');
+  await ann.page.locator('#join-name').press('Enter');
+  await ann.page.locator('#talk-name', { hasText: '#typed' }).waitFor();
+  // In one task, so that no frame can come between.
+  await ann.page.evaluate((id) => {
+    document.querySelector('#dm-id').value = id;
+    document.querySelector('#dm-form').requestSubmit();
+    const composer = document.querySelector('#composer-text');
+    composer.value = 'for Bob';
+    composer.dispatchEvent(new Event('input'));
+    document.querySelector('#composer').requestSubmit();
+  }, String(await bob.id()));
+  await ann.stored('for Bob');
+  assert.deepEqual(await ann.contents(), ['for Bob']);
+  await ann.page.locator('#talk-line', { hasText: `with user ${await bob.id()}` }).waitFor();
+  await bob.page.locator('#dms .conversation.unread').waitFor();
+  await ann.leave();
+  await bob.leave();
+});
+
 test('after kill -9 and a restart both reconnect by themselves, and the history is there, nothing twice', async (t) => {
   const own = await Server.start();
   t.after(() => own.stop());
@@ -231,13 +254,14 @@ test('a server with another backend offers only the token, and says when it has 
   await page.locator('#integrated-line').waitFor();
   assert.equal(await page.getByRole('button', { name: 'Continue as guest' }).isVisible(), false);
   assert.equal(await page.getByRole('tab').first().isVisible(), false);
-  await page.locator('#token-input').fill(await integrated.token('--user-id', '1', '--username', 'alice', '--ttl', '8s'));
+  const life = alice.lifeOf(4);
+  await page.locator('#token-input').fill(await integrated.token('--user-id', '1', '--username', 'alice', '--ttl', `${life}s`));
   await page.getByRole('button', { name: 'Use this token' }).click();
   await alice.connected();
   assert.equal(await page.locator('#me-name').textContent(), 'alice');
   await alice.write('before the end');
   await page.locator('#composer-text').fill('unsent');
-  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor();
+  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor({ timeout: life * 1_000 + 20_000 });
 
   await page.getByRole('button', { name: 'Sign in again' }).click();
   await page.locator('#signin-notice', { hasText: 'expired' }).waitFor();
