@@ -29,9 +29,13 @@ let site;
 let standardSite;
 
 before(async () => {
-  [browser, server, backend, folder] = await Promise.all([
-    launchBrowser(), Server.start(), Backend.start(), mkdtemp(path.join(tmpdir(), 'chat-react-')),
-  ]);
+  // Each is known as soon as it is there, so that all of them end when one does not come.
+  const coming = [
+    launchBrowser().then((there) => { browser = there; }), Server.start().then((there) => { server = there; }),
+    Backend.start().then((there) => { backend = there; }), mkdtemp(path.join(tmpdir(), 'chat-react-')).then((there) => { folder = there; }),
+  ];
+  await Promise.allSettled(coming);
+  await Promise.all(coming);
   behind = server;
   network = await TornNetwork.before({ get address() { return behind.address; } });
   await install();
