@@ -164,7 +164,7 @@ impl Reads {
             Kind::Messages => return self.messages(client, low, limit).await,
             Kind::Parked => &[&name, &high, &limit],
         };
-        let (statement, row): (_, fn(&PgRow) -> Result<Row, Fault>) = match kind {
+        let (statement, row): (_, Read) = match kind {
             Kind::Users | Kind::Messages => (&self.users, user),
             Kind::Rooms => (&self.rooms, room),
             Kind::Pairs => (&self.pairs, pair),
@@ -219,6 +219,9 @@ impl Reads {
         Ok(notes)
     }
 }
+
+/// From a row of the database to one that moves.
+type Read = fn(&PgRow) -> Result<Row, Fault>;
 
 const PAIRS: &str = "
     SELECT d.low, d.high, d.last_position, d.last_seq FROM chat_dms d

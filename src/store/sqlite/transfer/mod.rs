@@ -271,10 +271,8 @@ impl Target for End {
     }
 
     fn settle<'a>(&'a mut self, facts: &'a Facts) -> Answer<'a, Result<(), Fault>> {
-        let kept = facts.secrets.iter();
-        let kept = kept
-            .map(|kept| keep_secret(self.database(), kept))
-            .collect::<Result<(), _>>();
+        let mut secrets = facts.secrets.iter();
+        let kept = secrets.try_for_each(|kept| keep_secret(self.database(), kept));
         let written = kept.and_then(|()| {
             let committed = self.commit(facts);
             committed.map_err(|error| self.refused("written", error))
