@@ -187,7 +187,12 @@ async fn round(postgres: &mut Postgres, harms: &[Harm]) {
     is_clean(cluster, 100 * harms.len()).await;
 }
 
-const WHOLE: Duration = Duration::from_secs(30 * 60);
+/// Of the long version; `CLUSTER_MINUTES` says otherwise.
+fn whole() -> Duration {
+    let minutes = std::env::var("CLUSTER_MINUTES").ok();
+    let minutes = minutes.map_or(30.0, |minutes| minutes.parse().unwrap());
+    Duration::from_secs_f64(60.0 * minutes)
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deaths_and_cuts_lose_double_and_move_nothing() {
@@ -198,7 +203,7 @@ async fn deaths_and_cuts_lose_double_and_move_nothing() {
     let begun = Instant::now();
     round(&mut postgres, &HARMS).await;
     let mut dice = Dice::new(rand::random());
-    while is_full() && begun.elapsed() < WHOLE {
+    while is_full() && begun.elapsed() < whole() {
         let harms = [(); 6].map(|()| HARMS[dice.below(HARMS.len())]);
         println!("{:?} so far; {harms:?}", begun.elapsed());
         round(&mut postgres, &harms).await;
