@@ -210,13 +210,10 @@ fn whose_users(config: &Config) -> String {
 
 /// A file by its name; a database that others may share, by its URL and with what runs it.
 fn data(server: &Server, config: &Config) -> String {
-    let Server {
-        database, engine, ..
-    } = server;
     match config.database {
-        Location::File(_) => database.clone(),
+        Location::File(_) => server.database.clone(),
         #[cfg(feature = "postgres")]
-        Location::Postgres(_) => format!("{database} ({engine})"),
+        Location::Postgres(_) => format!("{} ({})", server.database, server.engine),
     }
 }
 

@@ -149,7 +149,7 @@ fn what_is_wrong_with_the_database_is_named_with_the_flag_and_the_fix() {
     let Some(place) = Place::new() else {
         return;
     };
-    let rule = "COPY (SELECT 1) TO PROGRAM 'echo host all locked 127.0.0.1/32 scram-sha-256 | cat - pg_hba.conf > new; mv new pg_hba.conf'";
+    let rule = "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; echo host all locked 127.0.0.1/32 scram-sha-256 | cat - pg_hba.conf > new; mv new pg_hba.conf'";
     sql(&place.url, rule);
     sql(&place.url, "CREATE ROLE locked LOGIN PASSWORD 'hunter2'");
     sql(&place.url, "SELECT pg_reload_conf()");
