@@ -4,6 +4,7 @@
 //! between them: a second that is skipped makes a gap, not a wrong number. Who may see it is decided at the door.
 
 mod copies;
+mod storage;
 
 use std::{
     collections::VecDeque,
@@ -16,6 +17,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
+
+pub use storage::Storage;
 
 use crate::{
     clock::Clock,
@@ -43,16 +46,6 @@ pub struct Facts {
     pub limits: LimitsInForce,
     /// How large the storage is now; may block.
     pub storage: Box<dyn Fn() -> Storage + Send + Sync>,
-}
-
-/// How large the storage is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Storage {
-    /// The database file; or the PostgreSQL database, with whatever else lies in it.
-    pub bytes: u64,
-    /// The write-ahead log beside the file; `null` when the log is in no file.
-    pub wal_bytes: Option<u64>,
 }
 
 /// Keeps the samples, and reports.

@@ -6,7 +6,7 @@
 import { bdi, el, formatFull, formatTime, reconcile, startOfDay } from './dom.js';
 import { formatNumber } from './chart.js';
 
-/** @typedef {{follower: string, url: string, lag: number, parked: number, failing: {since: number, reason: string} | null}} Copy */
+/** @typedef {{follower: string, url: string, lag: number, parked: number, here?: boolean, failing: {since: number, reason: string} | null}} Copy */
 
 /** @type {Record<string, string>} */
 const NAMES = { backend: 'Backend', webhook: 'Webhook' };
@@ -21,7 +21,7 @@ export function createCopies() {
       node.hidden = copies.length === 0;
       reconcile(list, copies.map((copy) => ({
         key: copy.follower,
-        version: JSON.stringify([copy.url, copy.lag, copy.parked, copy.failing]),
+        version: JSON.stringify([copy.url, copy.lag, copy.parked, copy.failing, copy.here]),
         build: () => drawn(build(), copy),
         update: (item) => drawn(item, copy),
       })));
@@ -43,7 +43,7 @@ function build() {
 }
 
 /** @param {Element} item @param {Copy} copy */
-function drawn(item, { follower, url, lag, parked, failing }) {
+function drawn(item, { follower, url, lag, parked, failing, here = true }) {
   const set = (selector, text) => {
     const part = item.querySelector(selector);
     if (part.textContent !== text) part.textContent = text;
@@ -51,7 +51,8 @@ function drawn(item, { follower, url, lag, parked, failing }) {
   item.dataset.state = failing ? 'failing' : parked > 0 ? 'parked' : 'well';
   set('.copy-name', NAMES[follower] ?? follower);
   set('.copy-url', url);
-  set('.copy-state', lag === 0 ? 'up to date' : `${formatNumber(lag)} behind`);
+  const reached = lag === 0 ? 'up to date' : `${formatNumber(lag)} behind`;
+  set('.copy-state', here ? reached : `${reached}, sent by another server`);
   item.querySelector('.copy-failing').hidden = !failing;
   item.querySelector('.copy-parked').hidden = parked === 0;
   if (failing) {

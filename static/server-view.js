@@ -109,7 +109,7 @@ export function createServerView({ signal, session, api }) {
   function drawFacts({ limits, build, mode, epoch }) {
     facts.replaceChildren(
       drawTable('Limits in force', LIMITS.map(([name, words, format]) => [words, format(limits[name])])),
-      drawTable('Build', [['chat-server', `${build.version}, ${build.profile}`], ['SQLite', build.sqlite], ['Users from', mode === 'standalone' ? 'this server’s accounts' : 'another backend'], ['Epoch of the log', epoch]]));
+      drawTable('Build', [['chat-server', `${build.version}, ${build.profile}`], ['Database', build.database ?? `SQLite ${build.sqlite}`], ['Users from', mode === 'standalone' ? 'this server’s accounts' : 'another backend'], ['Epoch of the log', epoch]]));
   }
 
   function stop() {
@@ -141,7 +141,7 @@ export function createServerView({ signal, session, api }) {
 function howToBeAdmin(user) {
   const command = `chat-server token --role admin --user-id ${user?.id ?? 1} --username ${/^[\w-]+$/.test(user?.username ?? '') ? user?.username : 'admin'}`;
   return [
-    el('p', {}, 'Open this page on the server’s own machine, by its address or as localhost; or sign in with a token whose role is admin. This prints one, on the server’s machine, in the folder of its database, and with the JWT_SECRET that it has, if it has one:'),
+    el('p', {}, 'Open this page on the server’s own machine, by its address or as localhost; or sign in with a token whose role is admin. This prints one, on the server’s machine, in the folder and with the DATABASE_URL and JWT_SECRET that it has, if it has them:'),
     el('code', { class: 'command' }, command),
     el('p', { class: 'hint' }, 'It goes into “Paste a token” when you sign in. With another backend, that one can issue it as well.'),
   ];
@@ -176,7 +176,7 @@ function createNumbers() {
     ['Writes in a commit', ({ commits: { count, batch } }) => (count === 0 ? 'none yet' : `on average ${formatNumber(batch.mean)}, most ${formatNumber(batch.max)}`)],
     ['Outboxes', ({ outbox }) => `${formatBytes(outbox.bytes)}, the largest ${formatBytes(outbox.maxBytes)}`],
     ['Readers behind', ({ outbox }) => formatNumber(outbox.behind)],
-    ['Storage', ({ storage }) => `${formatBytes(storage.bytes)} and ${formatBytes(storage.walBytes)} of write-ahead log`],
+    ['Storage', ({ storage }) => formatBytes(storage.bytes) + (storage.walBytes === null ? '' : ` and ${formatBytes(storage.walBytes)} of write-ahead log`)],
     ['Up', ({ uptimeSeconds }) => formatDuration(uptimeSeconds * 1000)],
   ];
   const values = rows.map(() => el('dd', {}));

@@ -211,12 +211,14 @@ fn a_start_that_cannot_be_names_the_flag_and_the_fix() {
             &["--db", "no/such/folder", "make it"],
         ),
         (&["--db", "folder"], &[], 1, &["--db", "is a folder"]),
+        #[cfg(not(feature = "postgres"))]
         (
             &["--db", "postgres://localhost/chat"],
             &[],
             2,
             &["--features postgres", "--db chat.db"],
         ),
+        #[cfg(not(feature = "postgres"))]
         (
             &[],
             &[("DATABASE_URL", "postgresql://u:hush@localhost/veza")],

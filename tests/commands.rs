@@ -3,6 +3,9 @@
 mod common;
 #[path = "commands/doctor/mod.rs"]
 mod doctor;
+#[cfg(feature = "postgres")]
+#[path = "commands/postgres.rs"]
+mod postgres;
 #[path = "commands/sync.rs"]
 mod sync;
 

@@ -25,7 +25,7 @@ use chat_server::{
     },
     session::{Event, Timing},
     store::{
-        Account, Answer, Begin, Counters, Directory, Follower, Followers, Messages, Mode,
+        Account, Answer, Begin, Counters, Directory, Follower, Followers, Lead, Messages, Mode,
         NewAccount, NewMessage, Options, Page, Parked, Receipt, RoomOutcome, Scope, Standing,
         StoreError, StoredRoom, User,
         sqlite::{SqliteStore, WriterHandle},
@@ -161,6 +161,9 @@ impl Directory for FaultyStore {
 }
 
 impl Followers for FaultyStore {
+    fn lead(&self, follower: Follower) -> Answer<'_, Result<Lead, StoreError>> {
+        or_fail!(self, self.inner.lead(follower))
+    }
     fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>> {
         or_fail!(self, self.inner.follow(follower, begin))
     }

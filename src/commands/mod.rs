@@ -8,17 +8,11 @@ mod serve;
 mod sync;
 mod token;
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::io::{self, Write as _};
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    config::{ServeArgs, StartupError, StorageArgs},
-    store::Location,
-};
+use crate::config::{ServeArgs, StartupError, StorageArgs};
 
 /// A chat server in one file.
 #[derive(Debug, Parser)]
@@ -48,7 +42,7 @@ enum Command {
     Token(token::TokenArgs),
     /// Look for what is wrong with these settings, this machine and the servers around, and say how to mend it
     Doctor(Box<doctor::DoctorArgs>),
-    /// Rename the log of a file that was copied back by hand, so that no client takes it for what it knew
+    /// Rename the log of a file or database that was put back by hand, so that no client takes it for what it knew
     NewEpoch(StorageArgs),
     /// See how the copies for other servers stand, and decide about messages that one refused
     #[command(subcommand)]
@@ -73,18 +67,9 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
     match cli.command {
         Some(Command::Token(args)) => token::run(&args, surroundings).await,
         Some(Command::Doctor(args)) => doctor::run(*args, surroundings).await,
-        Some(Command::NewEpoch(storage)) => new_epoch::run(&storage),
-        Some(Command::Sync(command)) => sync::run(&command),
+        Some(Command::NewEpoch(storage)) => new_epoch::run(&storage).await,
+        Some(Command::Sync(command)) => sync::run(&command).await,
         None => serve::run(cli.serve, surroundings).await,
-    }
-}
-
-/// The file, for commands that know no other place.
-fn file(location: Location) -> Result<PathBuf, StartupError> {
-    match location {
-        Location::File(path) => Ok(path),
-        #[cfg(feature = "postgres")]
-        Location::Postgres(_) => Err(StartupError::Usage("not yet".into())),
     }
 }
 

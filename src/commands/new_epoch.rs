@@ -1,18 +1,16 @@
-//! `chat-server new-epoch`: for a file that was copied back by hand.
+//! `chat-server new-epoch`: for a file that was copied back by hand, or a database that was restored.
 
-use super::{file, print};
+use super::print;
 use crate::{
     config::{StartupError, StorageArgs},
-    store::sqlite::new_epoch,
+    store::new_epoch,
 };
 
-pub(super) fn run(storage: &StorageArgs) -> Result<u8, StartupError> {
-    let done = new_epoch(&file(storage.database()?)?)?;
+pub(super) async fn run(storage: &StorageArgs) -> Result<u8, StartupError> {
+    let done = new_epoch(&storage.database()?).await?;
     print(&format!(
         "{}: epoch {} is now {}; clients that come with an old cursor are told to load their histories anew\n",
-        done.database.display(),
-        done.before,
-        done.after
+        done.place, done.before, done.after
     ))?;
     Ok(0)
 }

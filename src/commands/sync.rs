@@ -1,6 +1,6 @@
 //! `chat-server sync`: how the copies for other servers stand, and what to do about a message that one of them refuses.
 //!
-//! Works on the file, beside a server that runs on it or without one. Reasons are another server's words: what a terminal
+//! Works on the file or database, beside a server that runs on it or without one. Reasons are another server's words: what a terminal
 //! would obey is escaped.
 
 use std::fmt::Write as _;
@@ -8,15 +8,12 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand, ValueEnum, builder::RangedI64ValueParser};
 use serde_json::{Value, json};
 
-use super::{file, print};
+use super::print;
 use crate::{
     auth::span,
     config::{StartupError, StorageArgs},
     protocol::{MAX_ID, MessageId, Timestamp, printable},
-    store::{
-        Follower, Parked,
-        sqlite::{Beside, Followed, Overview, Wish},
-    },
+    store::{Beside, Followed, Follower, Overview, Parked, Wish},
 };
 
 /// What an operator can ask for.
@@ -70,20 +67,20 @@ enum Who {
 
 const SKIPPED: &str = "skipped by an operator";
 
-pub(super) fn run(command: &SyncCommand) -> Result<u8, StartupError> {
+pub(super) async fn run(command: &SyncCommand) -> Result<u8, StartupError> {
     let text = match command {
-        SyncCommand::Status(args) => status(args)?,
-        SyncCommand::Retry(args) => retry(args)?,
-        SyncCommand::Skip(args) => skip(args)?,
+        SyncCommand::Status(args) => status(args).await?,
+        SyncCommand::Retry(args) => retry(args).await?,
+        SyncCommand::Skip(args) => skip(args).await?,
     };
     print(&text)?;
     Ok(0)
 }
 
-fn status(args: &StatusArgs) -> Result<String, StartupError> {
-    let mut beside = Beside::open(&file(args.storage.database()?)?)?;
-    let overview = beside.overview(args.limit)?;
-    let database = printable(&beside.database().display().to_string());
+async fn status(args: &StatusArgs) -> Result<String, StartupError> {
+    let mut beside = Beside::open(&args.storage.database()?).await?;
+    let overview = beside.overview(args.limit).await?;
+    let database = printable(&beside.place());
     if args.json {
         return Ok(format!("{:#}\n", as_json(&overview)));
     }
@@ -102,9 +99,9 @@ fn status(args: &StatusArgs) -> Result<String, StartupError> {
     ))
 }
 
-fn retry(args: &ChangeArgs) -> Result<String, StartupError> {
-    let mut beside = Beside::open(&file(args.storage.database()?)?)?;
-    match beside.retry(&args.ids(), &args.whose())? {
+async fn retry(args: &ChangeArgs) -> Result<String, StartupError> {
+    let mut beside = Beside::open(&args.storage.database()?).await?;
+    match beside.retry(&args.ids(), &args.whose()).await? {
         Wish::Unknown(ids) => refuse(&ids, "not parked", args),
         Wish::Granted(done) if done.parked == 0 => Ok("nothing is parked\n".into()),
         Wish::Granted(done) => Ok(format!(
@@ -114,9 +111,13 @@ fn retry(args: &ChangeArgs) -> Result<String, StartupError> {
     }
 }
 
-fn skip(args: &ChangeArgs) -> Result<String, StartupError> {
-    let mut beside = Beside::open(&file(args.storage.database()?)?)?;
-    match beside.skip(&args.ids(), &args.whose(), SKIPPED, Timestamp::now())? {
+async fn skip(args: &ChangeArgs) -> Result<String, StartupError> {
+    let mut beside = Beside::open(&args.storage.database()?).await?;
+    let now = Timestamp::now();
+    match beside
+        .skip(&args.ids(), &args.whose(), SKIPPED, now)
+        .await?
+    {
         Wish::Unknown(ids) => refuse(&ids, "neither parked nor the next one", args),
         Wish::Granted(done) => {
             let mut text = String::new();

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, StartupError, StorageArgs},
     protocol::{MAX_ID, Timestamp, UserId, Username},
     server::{self, kept_tokens},
-    store::{Location, Mode, Secrets, sqlite::remembered_mode},
+    store::{Mode, Secrets, remembered_mode},
 };
 
 /// What `token` takes.
@@ -95,12 +95,7 @@ pub(super) fn standard_input() -> Result<String, StartupError> {
 /// The tokens of the built-in accounts, if that is what the server takes with the same flags and environment.
 async fn own_tokens(config: &Config) -> Result<Tokens, StartupError> {
     let database = &config.database;
-    let remembered = match database {
-        Location::File(path) => remembered_mode(path),
-        #[cfg(feature = "postgres")]
-        Location::Postgres(_) => None,
-    };
-    if remembered == Some(Mode::Integrated) {
+    if remembered_mode(database).await? == Some(Mode::Integrated) {
         return Err(StartupError::Usage(format!(
             "{database} takes the tokens of a backend, and no secret is set: set JWT_SECRET, --jwt-secret-file, --jwt-public-key, \
              --jwks-url or BACKEND_URL as the server has it"

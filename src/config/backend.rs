@@ -25,7 +25,7 @@ pub struct CopyArgs {
     /// URL to which every message is posted, signed as Standard Webhooks are
     #[arg(long, value_name = "URL")]
     pub webhook: Option<String>,
-    /// File that holds the webhook's secret, whsec_… (or set WEBHOOK_SECRET); without it one is made and kept beside the database
+    /// File that holds the webhook's secret, whsec_… (or set WEBHOOK_SECRET); without it one is made and kept with the database
     #[arg(long, value_name = "FILE", requires = "webhook")]
     pub webhook_secret_file: Option<PathBuf>,
     /// Send direct messages to the webhook too

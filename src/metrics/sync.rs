@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use crate::protocol::{Cursor, Timestamp};
@@ -36,6 +36,7 @@ pub struct SyncState {
     parked: AtomicU64,
     delivered: AtomicU64,
     failures: AtomicU64,
+    is_here: AtomicBool,
     failing: Mutex<Option<Failing>>,
 }
 
@@ -59,6 +60,7 @@ impl SyncState {
             parked: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            is_here: AtomicBool::new(false),
             failing: Mutex::new(None),
         }
     }
@@ -102,6 +104,16 @@ impl SyncState {
     /// Since when and why the next message is not taken; `None` when all is well.
     pub fn failing(&self) -> Option<Failing> {
         lock(&self.failing).clone()
+    }
+
+    /// Whether this server is the one that tells it; otherwise another one on the same database is, or will be shortly.
+    pub fn is_here(&self) -> bool {
+        self.is_here.load(Relaxed)
+    }
+
+    /// Whether this server is the one from now on.
+    pub fn set_here(&self, is_here: bool) {
+        self.is_here.store(is_here, Relaxed);
     }
 
     /// Stands there now, with so many parked.

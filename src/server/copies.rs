@@ -16,7 +16,7 @@ use crate::{
     metrics::{Metrics, SyncState},
     outbound::{self, Outbound},
     store::{Begin, Follower, Secrets, Store},
-    sync::{Copier, Destination, Setup, WebhookKey},
+    sync::{Destination, Setup, WebhookKey, take_turns},
 };
 
 /// How long the start waits for a name server. Who cannot be found now may be there later.
@@ -61,26 +61,32 @@ impl Start<'_> {
         if let Some(url) = self.config.backend.as_ref().filter(|_| copies.to_backend) {
             let destination = Destination::backend(url, copies.backend_bearer.clone());
             // A copy of everything is what it is for.
-            let copier = self.copier(Follower::Backend, Begin::Oldest, destination, &mut copying);
-            tasks.spawn(copier.await?.run(stop.clone()));
+            let (follower, begin) = (Follower::Backend, Begin::Oldest);
+            let setup = self
+                .setup(follower, begin, destination, &mut copying)
+                .await?;
+            tasks.spawn(take_turns(setup, follower, begin, stop.clone()));
         }
         if let Some(webhook) = &copies.webhook {
             let key = self.key(webhook, &mut copying).await?;
             let destination = Destination::webhook(webhook.url.clone(), key, webhook.dms);
             // Nobody wants all that was ever said at once.
-            let copier = self.copier(Follower::Webhook, Begin::Newest, destination, &mut copying);
-            tasks.spawn(copier.await?.run(stop.clone()));
+            let (follower, begin) = (Follower::Webhook, Begin::Newest);
+            let setup = self
+                .setup(follower, begin, destination, &mut copying)
+                .await?;
+            tasks.spawn(take_turns(setup, follower, begin, stop.clone()));
         }
         Ok(copying)
     }
 
-    async fn copier(
+    async fn setup(
         &self,
         follower: Follower,
         begin: Begin,
         destination: Destination,
         copying: &mut Copying,
-    ) -> Result<Copier, StartupError> {
+    ) -> Result<Setup, StartupError> {
         let limits = &self.config.limits;
         let timeout = Duration::from_secs(limits.sync_timeout_seconds);
         let outbound = Outbound::new(destination.url(), timeout);
@@ -92,7 +98,8 @@ impl Start<'_> {
         let state = Arc::new(SyncState::new(follower.as_str(), destination.shown()));
         self.metrics.sync.add(state.clone());
         copying.states.push(state.clone());
-        let setup = Setup {
+        state.stands(standing.position, standing.parked);
+        Ok(Setup {
             log: self.store.clone(),
             epoch: self.store.epoch().to_owned(),
             destination,
@@ -101,8 +108,7 @@ impl Start<'_> {
             clock: self.config.clock.clone(),
             announced: self.hub.announcements(),
             backoff: Duration::from_secs(limits.sync_backoff_seconds),
-        };
-        Ok(Copier::new(setup, standing))
+        })
     }
 
     async fn key(

@@ -23,6 +23,8 @@ pub(super) struct Copy {
     lag: u64,
     /// Messages that were refused for good.
     parked: u64,
+    /// This server sends them. `false`: another one on the same database does, or will shortly.
+    here: bool,
     /// Why the next message is not taken; `null` when nothing is wrong.
     failing: Option<Trouble>,
 }
@@ -52,6 +54,7 @@ fn copy(state: &SyncState, latest: Cursor) -> Copy {
         latest: latest.get(),
         lag: state.lag(latest),
         parked: state.parked(),
+        here: state.is_here(),
         failing: state.failing().map(trouble),
     }
 }

@@ -1,5 +1,7 @@
 //! Those outside who must be told of every message, and where each of them stands.
 
+use std::{fmt, future::pending, pin::Pin};
+
 use super::{Answer, StoreError};
 use crate::protocol::{Cursor, Message, MessageId, Timestamp};
 
@@ -15,7 +17,13 @@ use crate::protocol::{Cursor, Message, MessageId, Timestamp};
 ///
 /// Every change can be asked for again: done twice, it is done once. After [`StoreError::Uncertain`] whoever asked asks
 /// again, or reads how it stands. A change of a follower that never followed comes to nothing.
+///
+/// Of several servers on one log one tells a follower, the one that has the [`lead`](Self::lead).
 pub trait Followers: Send + Sync {
+    /// Resolves when this server is the one that tells `follower`, which it is until the [`Lead`] is lost or dropped: then
+    /// another one may be. Fails when that cannot be found out; nothing is held then.
+    fn lead(&self, follower: Follower) -> Answer<'_, Result<Lead, StoreError>>;
+
     /// Makes sure that `follower` has a cursor, which begins at `begin` if it is new, and tells where it stands.
     fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>>;
 
@@ -72,6 +80,32 @@ pub trait Followers: Send + Sync {
         id: MessageId,
         parked: Option<String>,
     ) -> Answer<'_, Result<(), StoreError>>;
+}
+
+/// Being the one that tells a follower.
+pub struct Lead(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Lead {
+    /// Where no other server can be.
+    pub fn undisputed() -> Self {
+        Self::until(pending())
+    }
+
+    /// Until `lost` resolves; what it holds is let go when this is dropped. It needs to be polled.
+    pub fn until(lost: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Box::pin(lost))
+    }
+
+    /// Resolves when another server may be the one.
+    pub async fn lost(self) {
+        self.0.await;
+    }
+}
+
+impl fmt::Debug for Lead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lead")
+    }
 }
 
 /// Who follows.

@@ -4,6 +4,7 @@
 //! order: nobody above can announce a message early, out of order, or twice. The traits hold no pool, no SQL type, no
 //! migration and no constructor, and know nothing of who is connected.
 
+mod beside;
 mod feed;
 mod followers;
 mod open;
@@ -15,8 +16,9 @@ pub mod sqlite;
 
 use std::{future::Future, pin::Pin};
 
+pub use beside::{Beside, Done, Followed, NewEpoch, Overview, Wish, new_epoch, remembered_mode};
 pub use feed::{CommitFeed, Committed, FeedSender, Origin, feed};
-pub use followers::{Begin, Follower, Followers, Parked, Standing};
+pub use followers::{Begin, Follower, Followers, Lead, Parked, Standing};
 pub use open::{Counters, Ending, Location, Mode, OpenError, Opened, Options, open};
 pub use secrets::{SecretError, Secrets};
 pub use size::{Extent, Size};

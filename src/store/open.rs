@@ -154,8 +154,22 @@ pub enum OpenError {
     File(#[from] sqlite::OpenError),
     /// The PostgreSQL database.
     #[cfg(feature = "postgres")]
-    #[error("{0}; {fix}", fix = .0.fix())]
-    Postgres(#[from] postgres::OpenError),
+    #[error("{place}: {error}; {fix}", fix = .error.fix())]
+    Postgres {
+        /// Which, without what opens it.
+        place: String,
+        /// What is wrong with it.
+        error: postgres::OpenError,
+    },
+}
+
+#[cfg(feature = "postgres")]
+impl OpenError {
+    /// What is wrong with the database at `place`.
+    pub(super) fn at(place: impl fmt::Display) -> impl FnOnce(postgres::OpenError) -> Self {
+        let place = place.to_string();
+        |error| Self::Postgres { place, error }
+    }
 }
 
 /// Opens the log at `location`, making or migrating it if need be, and starts its writer.
@@ -188,11 +202,13 @@ pub async fn open(
         }
         #[cfg(feature = "postgres")]
         Location::Postgres(url) => {
-            let (store, feed, writer) = postgres::PgStore::open(url, options, counters).await?;
+            let (store, feed, writer) = postgres::PgStore::open(url, options, counters)
+                .await
+                .map_err(OpenError::at(url))?;
             let store = Arc::new(store);
             Ok(Opened {
                 secrets: Secrets::of(location),
-                engine: store.engine().await?,
+                engine: store.engine().await.map_err(OpenError::at(url))?,
                 size: Size::of_postgres(store.clone()),
                 store,
                 feed,

@@ -55,7 +55,10 @@ impl Secrets {
                 Err(error) => Err(error.to_string()),
             },
             #[cfg(feature = "postgres")]
-            Location::Postgres(url) => super::postgres::look_for_secret(url, name).await,
+            Location::Postgres(url) => {
+                let found = super::postgres::look_for_secret(url, name).await;
+                found.map_err(|error| format!("{error}; {}", error.fix()))
+            }
         };
         found.map_err(|why| self.error(name, why))
     }
@@ -71,7 +74,10 @@ impl Secrets {
                 Secret::kept_at(&companion(database, name), make).map_err(|error| error.to_string())
             }
             #[cfg(feature = "postgres")]
-            Location::Postgres(url) => super::postgres::keep_secret(url, name, make()).await,
+            Location::Postgres(url) => {
+                let kept = super::postgres::keep_secret(url, name, make()).await;
+                kept.map_err(|error| format!("{error}; {}", error.fix()))
+            }
         };
         kept.map_err(|why| self.error(name, why))
     }

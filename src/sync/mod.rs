@@ -13,6 +13,7 @@ mod destination;
 mod pace;
 mod signature;
 mod standing;
+mod turns;
 mod verdict;
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use destination::Destination;
 pub use signature::WebhookKey;
+pub use turns::take_turns;
 
 use crate::{
     clock::Clock,
@@ -47,6 +49,7 @@ const AGAIN_MESSAGES: u32 = 16;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What one follower needs.
+#[derive(Clone)]
 pub struct Setup {
     /// Where the log and the cursors lie.
     pub log: Arc<dyn Followers>,

@@ -68,6 +68,15 @@ pub async fn a_new_follower_begins_at_either_end_and_an_old_one_where_it_was(log
     }
 }
 
+/// `lead`: of one follower once, of another as well, and again by who comes when it is let go.
+pub async fn each_follower_has_one_who_leads_and_another_after_that(log: Log) {
+    for _ in 0..2 {
+        let backend = soon("the lead", log.store.lead(WHO)).await.unwrap();
+        let webhook = soon("another's", log.store.lead(Follower::Webhook)).await;
+        drop((backend, webhook.unwrap()));
+    }
+}
+
 /// `log`: every message of every conversation, by id, whole as its reader gets it.
 pub async fn the_log_is_read_in_id_order_over_rooms_and_dms_together(log: Log) {
     log.store.create_room(room("other"), 10).await.unwrap();

@@ -332,6 +332,7 @@ laws! {
     }
     followers {
         a_new_follower_begins_at_either_end_and_an_old_one_where_it_was
+        each_follower_has_one_who_leads_and_another_after_that
         the_log_is_read_in_id_order_over_rooms_and_dms_together
         what_is_read_of_the_log_is_bounded_in_rows_and_bytes
         a_cursor_moves_forward_only

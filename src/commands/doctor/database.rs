@@ -26,7 +26,7 @@ pub(super) async fn check(setup: &Setup, runs_here: bool) -> (Vec<Finding>, Opti
     let path = match &setup.database {
         Ok(Location::File(path)) => path.clone(),
         #[cfg(feature = "postgres")]
-        Ok(Location::Postgres(_)) => return (Vec::new(), None),
+        Ok(Location::Postgres(url)) => return super::postgres::check(setup, url).await,
         Err(fault) => return (vec![Finding::error(SUBJECT, fault)], None),
     };
     let (mode, switch_mode) = (setup.mode(), setup.args.switch_mode);

@@ -14,6 +14,8 @@ mod keys;
 mod listener;
 mod origin;
 mod port;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod public_url;
 mod reach;
 mod report;

@@ -63,6 +63,12 @@ pub enum OpenError {
         /// Ours.
         known: i32,
     },
+    /// Nothing of ours, where something must be.
+    #[error("there is no chat-server log in the database yet")]
+    NoLog,
+    /// Nodes serve it.
+    #[error("chat-servers run on the database, with {0} connections")]
+    InUse(i64),
     /// The other mode's history.
     #[error("the database holds the history of {found} mode, and this start is in {asked} mode", found = .found.as_str(), asked = .asked.as_str())]
     OtherMode {
@@ -109,6 +115,10 @@ impl OpenError {
                 "make the column id SERIAL or an IDENTITY, or give another database to --db (DATABASE_URL)"
             }
             Self::Newer { .. } => "use a newer chat-server",
+            Self::NoLog => {
+                "start the server on it once, or give another database to --db (DATABASE_URL)"
+            }
+            Self::InUse(_) => "stop them all, then run this again",
             Self::OtherMode { .. } => {
                 "set or unset JWT_SECRET to match, or add --switch-mode to go on all the same"
             }

@@ -6,15 +6,16 @@ use tokio_postgres::Row;
 use super::{
     PgStore,
     connect::{Params, Pool},
+    lead,
     reader::Range,
     rows::{self, columns, cursor, damaged, get},
 };
 use crate::{
     protocol::{Cursor, Message, MessageId, Timestamp, Window},
-    store::{Answer, Begin, Follower, Followers, Parked, Standing, StoreError},
+    store::{Answer, Begin, Follower, Followers, Lead, Parked, Standing, StoreError},
 };
 
-const STANDINGS: &str = "
+pub(super) const STANDINGS: &str = "
     SELECT f.name, f.position, f.failing_since, f.failing_reason,
         (SELECT count(*) FROM chat_parked p WHERE p.follower = f.name)
     FROM chat_followers f WHERE $1::text IS NULL OR f.name = $1 ORDER BY f.name";
@@ -37,7 +38,7 @@ async fn standings(pool: &Pool, only: Option<Follower>) -> Result<Vec<Standing>,
     found.iter().map(standing).collect()
 }
 
-fn standing(row: &Row) -> Result<Standing, StoreError> {
+pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
     let name: &str = get(row, 0)?;
     let follower = Follower::ALL.into_iter().find(|it| it.as_str() == name);
     let failing: (Option<i64>, Option<String>) = (get(row, 2)?, get(row, 3)?);
@@ -50,7 +51,7 @@ fn standing(row: &Row) -> Result<Standing, StoreError> {
 }
 
 /// Moves the cursor; with a reason ($3), parks the message unless it was never stored; without one, forgets that it was.
-const ADVANCE: &str = "
+pub(super) const ADVANCE: &str = "
     WITH moved AS (
         UPDATE chat_followers SET position = greatest(position, $2), failing_since = NULL, failing_reason = NULL
         WHERE name = $1 RETURNING name),
@@ -67,7 +68,7 @@ const NOTE_FAILURE: &str = "
 const KEEP_PARKED: &str =
     "UPDATE chat_parked SET reason = $3, due_again = false WHERE follower = $1 AND message = $2";
 
-const FORGET: &str = "DELETE FROM chat_parked WHERE follower = $1 AND message = $2";
+pub(super) const FORGET: &str = "DELETE FROM chat_parked WHERE follower = $1 AND message = $2";
 
 const LOG: &str = concat!(
     "SELECT ",
@@ -89,7 +90,7 @@ pub(super) async fn log(
     Ok(page.messages)
 }
 
-const PARKED: &str = "
+pub(super) const PARKED: &str = "
     SELECT message, reason, since, due_again FROM chat_parked WHERE follower = $1 AND message > $2
     ORDER BY message LIMIT $3";
 
@@ -101,16 +102,17 @@ async fn parked(
 ) -> Result<Vec<Parked>, StoreError> {
     let params: Params<'_> = &[&follower.as_str(), &after.get(), &i64::from(limit)];
     let found = pool.read(PARKED, params).await?;
-    let parked = found.iter().map(|row| {
-        let id: i64 = get(row, 0)?;
-        Ok(Parked {
-            id: MessageId::new(id).ok_or_else(|| damaged(format!("message {id} is parked")))?,
-            reason: get(row, 1)?,
-            since: Timestamp::from_unix_ms(get(row, 2)?),
-            due_again: get(row, 3)?,
-        })
-    });
-    parked.collect()
+    found.iter().map(parked_row).collect()
+}
+
+pub(super) fn parked_row(row: &Row) -> Result<Parked, StoreError> {
+    let id: i64 = get(row, 0)?;
+    Ok(Parked {
+        id: MessageId::new(id).ok_or_else(|| damaged(format!("message {id} is parked")))?,
+        reason: get(row, 1)?,
+        since: Timestamp::from_unix_ms(get(row, 2)?),
+        due_again: get(row, 3)?,
+    })
 }
 
 const DUE_AGAIN: &str = concat!(
@@ -133,6 +135,10 @@ async fn due_again(
 }
 
 impl Followers for PgStore {
+    fn lead(&self, follower: Follower) -> Answer<'_, Result<Lead, StoreError>> {
+        Box::pin(lead::take(&self.database, follower))
+    }
+
     fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>> {
         Box::pin(follow(&self.pool, follower, begin))
     }

@@ -63,6 +63,7 @@
 
 mod announce;
 mod append;
+mod beside;
 mod binding;
 mod connect;
 mod directory;
@@ -70,10 +71,11 @@ mod error;
 mod followers;
 mod heads;
 mod inbox;
+mod inspect;
 mod known;
 mod landing;
+mod lead;
 mod listen;
-mod parameters;
 mod reader;
 mod rows;
 mod schema;
@@ -82,6 +84,7 @@ mod take_in;
 mod tls;
 mod url;
 mod users;
+mod visit;
 mod wait;
 mod writer;
 
@@ -90,7 +93,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use beside::Beside;
 pub use error::OpenError;
+pub use inspect::{Counts, Inspection, inspect};
 pub(super) use secrets::{keep_secret, look_for_secret};
 pub use url::Url;
 
@@ -112,6 +117,7 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The open database. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct PgStore {
+    database: Database,
     jobs: mpsc::Sender<Job>,
     pool: Pool,
     epoch: String,
@@ -136,7 +142,8 @@ impl PgStore {
         options: &Options,
         counters: Counters,
     ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
-        let database = Database::of(url, options.patience)?;
+        let database = Database::parse(url.as_str(), options.patience)?;
+        let at = database.clone();
         let open = || schema::open(&database, options);
         let opened = wait::until_it_opens(options.wait, open).await?;
         let pool = Pool::new(&database, options, opened.shape)?;
@@ -177,6 +184,7 @@ impl PgStore {
             tasks,
         };
         let store = Self {
+            database: at,
             jobs,
             pool,
             epoch: opened.epoch,
@@ -189,7 +197,7 @@ impl PgStore {
 
     /// The server's name and version, for an operator.
     pub(super) async fn engine(&self) -> Result<String, OpenError> {
-        let unreadable = |error: StoreError| OpenError::Silent(error.to_string());
+        let unreadable = |error: StoreError| OpenError::NotReady(error.to_string());
         let sql = "SELECT split_part(current_setting('server_version'), ' ', 1)";
         let found = self.pool.read(sql, &[]).await.map_err(unreadable)?;
         let version = found.first().map(|row| rows::get::<String>(row, 0));

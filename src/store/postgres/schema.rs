@@ -26,7 +26,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 const LOCK_KEY: i64 = 0x6368_6174;
 
 /// The oldest server, as `server_version_num` says it.
-const OLDEST_SERVER: i32 = 150_000;
+pub(super) const OLDEST_SERVER: i32 = 150_000;
 
 /// In what the tables of this database differ from those of any other.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,7 @@ async fn judge_server(client: &Client) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn has_log(client: &Client) -> Result<bool, OpenError> {
+pub(super) async fn has_log(client: &Client) -> Result<bool, OpenError> {
     let row = client
         .query_one("SELECT to_regclass('chat_log') IS NOT NULL", &[])
         .await?;
@@ -184,7 +184,7 @@ async fn lock(client: &Client, at_most: Duration) -> Result<(), OpenError> {
 }
 
 /// Tables that are there must have what is read of them.
-async fn judge_tables(client: &Client) -> Result<(), OpenError> {
+pub(super) async fn judge_tables(client: &Client) -> Result<(), OpenError> {
     for (table, needed) in NEEDED {
         let found = columns_of(client, table).await?;
         let missing = needed

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use super::{OpenError, SCHEMA_VERSION, followers, lock, open, reader, statements::message_id};
 use crate::{
     protocol::{Cursor, MessageId, Timestamp},
-    store::{Follower, Parked, Standing},
+    store::{Done, Followed, Follower, Overview, Standing, Wish},
 };
 
 type Sql<T> = rusqlite::Result<T>;
@@ -22,44 +22,6 @@ type Sql<T> = rusqlite::Result<T>;
 pub struct Beside {
     connection: Connection,
     database: PathBuf,
-}
-
-/// Everybody's standing, at one moment.
-#[derive(Debug)]
-pub struct Overview {
-    /// The position after the newest message.
-    pub latest: Cursor,
-    /// Everybody who ever followed.
-    pub followers: Vec<Followed>,
-}
-
-/// How one stands.
-#[derive(Debug)]
-pub struct Followed {
-    /// The cursor, and what is wrong.
-    pub standing: Standing,
-    /// The first message after the cursor.
-    pub next: Option<MessageId>,
-    /// What is parked, by id, as far as it was asked for.
-    pub parked: Vec<Parked>,
-}
-
-/// What came of a wish.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Done.
-    Granted(Done),
-    /// These cannot be meant, and nothing was changed.
-    Unknown(Vec<MessageId>),
-}
-
-/// How much was done.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Done {
-    /// Parked messages that are due again, or were given up.
-    pub parked: u64,
-    /// Messages that a cursor passed.
-    pub passed: u64,
 }
 
 impl Beside {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     protocol::{Cursor, Message, MessageId, Timestamp, Window},
-    store::{Answer, Begin, Follower, Followers, Parked, Standing, StoreError},
+    store::{Answer, Begin, Follower, Followers, Lead, Parked, Standing, StoreError},
 };
 
 type Sql<T> = rusqlite::Result<T>;
@@ -179,6 +179,11 @@ fn due_again(connection: &Connection, follower: Follower, limit: u32) -> Sql<Vec
 }
 
 impl Followers for SqliteStore {
+    fn lead(&self, _follower: Follower) -> Answer<'_, Result<Lead, StoreError>> {
+        // One server holds the file.
+        Box::pin(async { Ok(Lead::undisputed()) })
+    }
+
     fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>> {
         Box::pin(self.ask(move |reply| Job::Follow {
             follower,

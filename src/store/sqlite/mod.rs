@@ -22,7 +22,7 @@ use std::path::Path;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub use beside::{Beside, Done, Followed, Overview, Wish};
+pub use beside::Beside;
 pub use epoch::{NewEpoch, new_epoch};
 pub use inspect::{Inspection, Soundness};
 pub use lock::{FileLock, companion};

@@ -156,7 +156,13 @@ fn faults_in_the_flags_are_all_told_and_not_only_the_first() {
     let told = doctor(folder.path(), &args);
     for (subject, words) in [
         ("port", "--bind"),
-        ("database", "PostgreSQL"),
+        (
+            "database",
+            match cfg!(feature = "postgres") {
+                true => "postgres://db: nobody answers",
+                false => "PostgreSQL",
+            },
+        ),
         ("backend", "--backend-url"),
         ("public-url", "--public-url"),
         ("webhook", "--webhook"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chat_server::{
     protocol::{Cursor, Message, MessageId, Timestamp},
-    store::{Answer, Begin, Follower, Followers, Parked, Standing, StoreError},
+    store::{Answer, Begin, Follower, Followers, Lead, Parked, Standing, StoreError},
 };
 
 use super::{Disk, Job, MemoryStore, State};
@@ -119,6 +119,10 @@ impl Disk {
 }
 
 impl Followers for MemoryStore {
+    fn lead(&self, _follower: Follower) -> Answer<'_, Result<Lead, StoreError>> {
+        Box::pin(async { Ok(Lead::undisputed()) })
+    }
+
     fn follow(&self, follower: Follower, begin: Begin) -> Answer<'_, Result<Standing, StoreError>> {
         Box::pin(self.ask(move |reply| Job::Follow(follower, begin, reply)))
     }
