@@ -15,7 +15,7 @@ use super::{
     error::{OpenError, is_lost, of_commit, translate},
     schema::Shape,
     tls::{self, Tls},
-    url::Url,
+    url,
 };
 use crate::store::{Options, StoreError};
 
@@ -51,10 +51,9 @@ impl Drop for Session {
 }
 
 impl Database {
-    pub(super) fn of(url: &Url, patience: Duration) -> Result<Self, OpenError> {
-        let (config, trust) = url.parts();
-        let mut config = config.clone();
-        let tls = Tls::new(trust, config.get_ssl_negotiation())?;
+    pub(super) fn parse(url: &str, patience: Duration) -> Result<Self, OpenError> {
+        let (mut config, trust) = url::parse(url)?;
+        let tls = Tls::new(&trust, config.get_ssl_negotiation())?;
         // A session that stands still in a transaction may hold the log's lock: it ends before others lose patience.
         // A statement that runs longer than anybody waits for it is of no use.
         let settings = format!(

@@ -77,7 +77,6 @@ mod landing;
 mod lead;
 mod listen;
 mod neighbours;
-mod parameters;
 mod presence;
 mod reader;
 mod rows;
@@ -149,7 +148,8 @@ impl PgStore {
         options: &Options,
         counters: Counters,
     ) -> Result<(Self, CommitFeed, WriterHandle), OpenError> {
-        let database = Database::of(url, options.patience)?;
+        let database = Database::parse(url.as_str(), options.patience)?;
+        let at = database.clone();
         let open = || schema::open(&database, options);
         let opened = wait::until_it_opens(options.wait, open).await?;
         let pool = Pool::new(&database, options, opened.shape)?;

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use super::{
     append::AppendSql,
     connect::Database,
-    error::{Fault, OpenError},
+    error::OpenError,
     presence,
     take_in::{self, TakeInSql},
 };

@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     error::OpenError,
-    parameters::{Roots, Trust},
+    url::{Roots, Trust},
 };
 
 /// Makes connections safe, as far as the URL asks for it.

@@ -18,7 +18,7 @@ pub(super) const NAME: &str = "chat-server command";
 
 /// A connection that is no node's; nothing was looked at yet.
 pub(super) async fn connect(url: &Url, patience: Duration) -> Result<Session, OpenError> {
-    let session = Database::of(url, patience)?.connect().await?;
+    let session = Database::parse(url.as_str(), patience)?.connect().await?;
     let name = format!("SET application_name = '{NAME}'");
     session.client.batch_execute(&name).await?;
     Ok(session)

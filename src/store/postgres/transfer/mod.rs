@@ -56,8 +56,8 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 async fn enter(url: &Url) -> Result<Session, Fault> {
-    let database = Database::of(url, PATIENCE)?;
-    let session = database.connect().await.map_err(OpenError::Unreachable)?;
+    let database = Database::parse(url.as_str(), PATIENCE)?;
+    let session = database.connect().await?;
     let client = &session.client;
     client.batch_execute(NO_HURRY).await?;
     schema::judge_server(client).await?;
@@ -91,6 +91,7 @@ pub(in crate::store) async fn open_source(url: &Url) -> Result<Box<dyn Source>, 
             Ok(_) => {}
             Err(WriteFault::Undone(error)) => return Err(Fault::new(error.to_string())),
             Err(WriteFault::Unknown(why)) => return Err(Fault::new(why)),
+            Err(WriteFault::Raced(_)) => {}
         }
     }
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
