@@ -7,7 +7,7 @@ use chat_server::store::Location;
 #[cfg(feature = "postgres")]
 use super::tables::LogTables;
 use super::{file::LogFile, link::Change};
-use crate::{common, oracle::trace::Row};
+use crate::oracle::trace::Row;
 
 /// What an operator can do to a log, past the server.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Kept {
     /// Where logs lie in this run of the tests.
     pub fn new() -> Self {
         #[cfg(feature = "postgres")]
-        if common::on_postgres() {
+        if crate::common::on_postgres() {
             return Self::Tables(LogTables::new());
         }
         Self::file()
@@ -39,7 +39,7 @@ impl Kept {
     /// The one of a folder that is somebody else's.
     pub fn in_folder(folder: &Path) -> Self {
         #[cfg(feature = "postgres")]
-        if common::on_postgres() {
+        if crate::common::on_postgres() {
             return Self::Tables(LogTables::in_folder(folder));
         }
         Self::File(LogFile::in_folder(folder))
