@@ -270,7 +270,7 @@ async fn copies_are_told_with_their_lag_and_with_what_is_wrong() {
     .await;
     let mut ann = server.client("ann").await;
     let well = json!({
-        "follower": "backend", "url": url, "position": 2, "latest": 2, "lag": 0, "parked": 1, "failing": null,
+        "follower": "backend", "url": url, "position": 2, "latest": 2, "lag": 0, "parked": 1, "here": true, "failing": null,
     });
     backend.answers_once(MESSAGES, Reply::status(422));
     for content in ["refused", "taken"] {
