@@ -83,7 +83,7 @@ fn secure(url: &str, folder: &Path) {
         );
         sql(url, &put);
     }
-    let rule = "COPY (SELECT 1) TO PROGRAM 'echo host all locked 127.0.0.1/32 scram-sha-256 | cat - pg_hba.conf > new; mv new pg_hba.conf'";
+    let rule = "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; echo host all locked 127.0.0.1/32 scram-sha-256 | cat - pg_hba.conf > new; mv new pg_hba.conf'";
     sql(url, rule);
     for change in [
         "ALTER SYSTEM SET ssl_cert_file = 'server.pem'",
