@@ -113,9 +113,10 @@ impl Postgres {
     )]
     fn with(settings: &str) -> Option<Self> {
         let Some(bin) = programs() else {
-            eprintln!(
-                "SKIP: PostgreSQL is not installed (apt-get install postgresql), or set PG_BIN"
-            );
+            let missing =
+                "PostgreSQL is not installed (apt-get install postgresql), or set PG_BIN";
+            assert!(std::env::var_os("CHAT_TEST_POSTGRES").is_none(), "{missing}");
+            eprintln!("SKIP: {missing}");
             return None;
         };
         let mut script = Command::new("sh")
