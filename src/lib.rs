@@ -1,5 +1,5 @@
 //! A chat server in one file: it serves a WebSocket protocol of rooms and direct messages, keeps every message in
-//! SQLite, and needs nothing else.
+//! SQLite, and needs nothing else. With the feature `postgres` it keeps them in PostgreSQL, and several nodes serve one log.
 //!
 //! # The law
 //! **One log, many cursors.** A message is announced only after it is stored, in the order in which it was stored, and is
@@ -31,6 +31,27 @@
 //!
 //! Another server that is told of every message is one more cursor, which lies beside the log and outlives the process:
 //! [`sync`] reads from there, sends one message at a time, and moves it on when each is answered.
+//!
+//! # One machine, and more
+//! [`store::open`] gives what this program needs of a database: a [`store::Store`], and the feed of what is
+//! committed. Nothing above [`store`] knows which it is. With PostgreSQL the feed also brings what other nodes and other
+//! programs stored, in the one order of the log; a node adds readers, and no order of its own.
+//!
+//! @@BOUNDS@@
+//!
+//! **What bounds a cluster** is that one order. Every commit waits for the one before it, over all nodes, and for the disk:
+//! commits a second are bounded by the disk's syncs, messages a second by how many share a commit. So more nodes carry more
+//! connections and more deliveries, and not more messages: the same senders on more nodes make smaller batches. Fan-out is
+//! each node's own, and a node reads each message of the others once, however many readers it has. The first bound that a
+//! team would meet is the sends of one very busy minute, and it is met by waiting senders, not by lost messages.
+//!
+//! **Beyond one PostgreSQL.** The next step is one writer for all nodes: they hand their batches to the node that holds the
+//! log, which makes one transaction of all of them, as one node does today; it enters in `store/postgres/writer.rs` and is
+//! seen by nobody. After it comes another engine: a log that is replicated by itself and hands out positions (NATS JetStream,
+//! or a Raft group of the nodes over their own files), with a database beside it for histories. It enters as one more
+//! implementation of [`store::Store`] and is judged by the laws in `tests/store`. What no engine changes is that one order
+//! has one head; who outgrows that gives each group of rooms a log of its own, with a cursor for each, and that is a change of
+//! the protocol.
 //!
 //! [`seeded`] holds mistakes and sudden ends on purpose, with which tests show that they would notice; they exist only
 //! with the feature `seeded_bugs`.

@@ -113,9 +113,11 @@ impl Postgres {
     )]
     fn with(settings: &str) -> Option<Self> {
         let Some(bin) = programs() else {
-            let missing =
-                "PostgreSQL is not installed (apt-get install postgresql), or set PG_BIN";
-            assert!(std::env::var_os("CHAT_TEST_POSTGRES").is_none(), "{missing}");
+            let missing = "PostgreSQL is not installed (apt-get install postgresql), or set PG_BIN";
+            assert!(
+                std::env::var_os("CHAT_TEST_POSTGRES").is_none(),
+                "{missing}"
+            );
             eprintln!("SKIP: {missing}");
             return None;
         };

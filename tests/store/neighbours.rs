@@ -78,3 +78,56 @@ async fn who_is_connected_is_told_again_when_it_was_forgotten_and_forgotten_when
     );
     assert_eq!(meet(&second, None).await, Connected::default());
 }
+
+/// What one server says of a user and of a room.
+async fn seen_by(server: &common::TestServer, token: &str) -> (Vec<i64>, i64) {
+    let bearer = format!("authorization: Bearer {token}");
+    let ask = async |path| {
+        let answer = common::http::request(server.address, "GET", path, &[&bearer], "").await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    };
+    let users = ask("/api/v1/users?online=true").await;
+    let users = users["users"].as_array().unwrap();
+    let ids = users.iter().map(|user| user["id"].as_i64().unwrap());
+    let rooms = ask("/api/v1/rooms").await;
+    let rooms = rooms["rooms"].as_array().unwrap();
+    let lounge = rooms.iter().find(|room| room["name"] == "lounge");
+    let members = lounge.map_or(0, |room| room["members"].as_i64().unwrap());
+    (ids.collect(), members)
+}
+
+/// The lists of one server count the people of the other, each once, and forget them when it stops.
+#[tokio::test]
+async fn lists_of_people_and_members_are_the_same_on_every_server() {
+    let Some(url) = common::postgres::url_of_a_new_database() else {
+        return;
+    };
+    let at = || {
+        let url = chat_server::store::postgres::Url::parse(&url).unwrap();
+        common::TestServer::with(move |config| {
+            config.database = chat_server::store::Location::Postgres(url);
+        })
+    };
+    let (first, second) = (at().await, at().await);
+    let mut ann = first.connect(1, "ann").await;
+    let mut ann_again = second.connect(1, "ann").await;
+    let mut bob = second.connect(2, "bob").await;
+    for client in [&mut ann, &mut ann_again, &mut bob] {
+        client.join("lounge").await;
+    }
+    let token = first.token(1, "ann");
+    let becomes = async |server: &common::TestServer, expected: (Vec<i64>, i64)| {
+        soon("the lists", async {
+            while seen_by(server, &token).await != expected {}
+        })
+        .await;
+    };
+    becomes(&first, (vec![1, 2], 2)).await;
+    becomes(&second, (vec![1, 2], 2)).await;
+    drop((ann_again, bob));
+    second.stop().await;
+    becomes(&first, (vec![1], 1)).await;
+    drop(ann);
+    first.stop().await;
+}
