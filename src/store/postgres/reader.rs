@@ -3,7 +3,7 @@
 use super::{
     connect::Pool,
     inbox,
-    rows::{self, columns, cursor, get},
+    rows::{self, columns, cursor, get, is_message},
 };
 use crate::{
     protocol::{Cursor, UserId, Window},
@@ -15,6 +15,8 @@ macro_rules! in_range {
         concat!(
             " WHERE m.chat_position > 0 AND ",
             $scope,
+            " AND ",
+            is_message!(),
             " AND m.chat_position > $1 AND m.chat_position < $2 ORDER BY m.chat_position ",
             $order,
             " LIMIT $3"
@@ -26,7 +28,7 @@ macro_rules! page_sql {
         concat!(
             "SELECT ",
             columns!(),
-            " FROM messages m JOIN users u ON u.id = m.from_user",
+            " FROM messages m LEFT JOIN users u ON u.id = m.from_user",
             in_range!($scope, $order)
         )
     };
