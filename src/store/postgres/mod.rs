@@ -187,6 +187,7 @@ impl PgStore {
         );
         tasks.spawn(writer.run());
         let listener = listen::Listener {
+            epoch: opened.epoch.clone(),
             database,
             pool: pool.clone(),
             announcer: announcer.clone(),
