@@ -91,6 +91,7 @@ mod listen;
 mod neighbours;
 mod presence;
 mod reader;
+mod rights;
 mod rows;
 mod schema;
 mod secrets;
