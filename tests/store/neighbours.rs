@@ -93,7 +93,7 @@ async fn seen_by(server: &common::TestServer, token: &str) -> (Vec<i64>, i64) {
     let rooms = ask("/api/v1/rooms").await;
     let rooms = rooms["rooms"].as_array().unwrap();
     let lounge = rooms.iter().find(|room| room["name"] == "lounge");
-    let members = lounge.map_or(0, |room| room["members"].as_i64().unwrap());
+    let members = lounge.map_or(0, |room| room["memberCount"].as_i64().unwrap());
     (ids.collect(), members)
 }
 

@@ -4,14 +4,13 @@ use tokio_postgres::Client;
 
 use super::error::OpenError;
 
-/// What is done to the tables that may be another program's. Locking a row needs a right to change it.
+/// What is done to the tables that may be another program's, or to some of their columns. Locking a row needs a right to
+/// change it.
 const ON_TABLES: &str = "
     SELECT string_agg(format('%s on table %s', needed.what, needed.name), ', ') FROM (VALUES
         ('SELECT', 'users'), ('UPDATE', 'users'), ('SELECT', 'rooms'), ('UPDATE', 'rooms'),
         ('SELECT', 'messages'), ('INSERT', 'messages'), ('UPDATE', 'messages')) AS needed (what, name)
-    WHERE to_regclass(needed.name) IS NOT NULL AND NOT CASE needed.what
-        WHEN 'UPDATE' THEN has_any_column_privilege(to_regclass(needed.name), needed.what)
-        ELSE has_table_privilege(to_regclass(needed.name), needed.what) END";
+    WHERE to_regclass(needed.name) IS NOT NULL AND NOT has_any_column_privilege(to_regclass(needed.name), needed.what)";
 
 const ON_SEQUENCE: &str = "
     SELECT format('USAGE on sequence %s', s.name) FROM (

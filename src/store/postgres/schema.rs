@@ -80,6 +80,7 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
     if !has_log(client).await? {
         install(client, options).await?;
     }
+    rights::judge(client).await?;
     let (epoch, mode) = judge_log(client, options).await?;
     if mode != options.mode {
         client
@@ -90,7 +91,6 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
         return Err(OpenError::NoSequence);
     }
     let shape = Shape::of(client).await?;
-    rights::judge(client).await?;
     make_general(client).await?;
     if options.mode == Mode::Standalone {
         warn_of_accounts(client).await?;
