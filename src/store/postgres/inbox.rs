@@ -24,7 +24,8 @@ macro_rules! positions {
              CROSS JOIN LATERAL (
                 SELECT m.chat_position AS position FROM messages m
                 WHERE m.chat_position > 0 AND m.room = r.name
-                AND m.chat_position > greatest(r.after, $1) AND m.chat_position < $2 AND ", is_message!(), "
+                AND (m.room, m.chat_position) > (r.name, greatest(r.after, $1))
+                AND (m.room, m.chat_position) < (r.name, $2) AND ", is_message!(), "
                 ORDER BY m.chat_position ", $order, " LIMIT $3) f
              UNION ALL SELECT f.position FROM (
                 SELECT low, high FROM chat_dms WHERE low = $6 AND last_position > greatest($7::bigint, $1)

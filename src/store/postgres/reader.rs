@@ -17,7 +17,7 @@ macro_rules! in_range {
             $scope,
             " AND ",
             is_message!(),
-            " AND m.chat_position > $1 AND m.chat_position < $2 ORDER BY m.chat_position ",
+            " ORDER BY m.chat_position ",
             $order,
             " LIMIT $3"
         )
@@ -42,15 +42,21 @@ macro_rules! count_sql {
         )
     };
 }
+/// The range is said of room and position together: of positions alone, a plan that is made for any values takes it for a
+/// small part of the log, and walks over all of it to find the few messages of a quiet room.
 macro_rules! room {
     ($what:ident $(, $order:literal)?) => {
-        $what!("m.room = $4" $(, $order)?)
+        $what!(
+            "m.room = $4 AND (m.room, m.chat_position) > ($4, $1) AND (m.room, m.chat_position) < ($4, $2)"
+            $(, $order)?
+        )
     };
 }
 macro_rules! dm {
     ($what:ident $(, $order:literal)?) => {
         $what!(
-            "m.room IS NULL AND least(m.from_user, m.to_user) = $4::bigint AND greatest(m.from_user, m.to_user) = $5::bigint"
+            "m.room IS NULL AND least(m.from_user, m.to_user) = $4::bigint AND greatest(m.from_user, m.to_user) = $5::bigint
+             AND m.chat_position > $1 AND m.chat_position < $2"
             $(, $order)?
         )
     };
