@@ -102,3 +102,23 @@ async fn accounts_in_somebody_elses_users_are_refused_in_words() {
         assert!(answer.body.contains("email"), "{path}: {}", answer.body);
     }
 }
+
+/// A database that went back behind what a node has told: the node says so and ends, and its next start has another epoch.
+#[tokio::test]
+async fn a_node_whose_log_went_back_ends_and_says_why() {
+    let Some(place) = Place::new() else {
+        return;
+    };
+    let server = place.node(&[], Some(SECRET));
+    let mut ann = client(&server, 1).await;
+    for _ in 0..3 {
+        ann.send_room("general", "x").await;
+    }
+    let epoch = sql(&place.url, "SELECT epoch FROM chat_log");
+    sql(&place.url, "UPDATE chat_log SET position = 1");
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("a backup was restored"), "{log}");
+    assert_ne!(sql(&place.url, "SELECT epoch FROM chat_log"), epoch);
+    drop(place.node(&[], Some(SECRET)));
+}
