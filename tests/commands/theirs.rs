@@ -122,3 +122,22 @@ async fn a_node_whose_log_went_back_ends_and_says_why() {
     assert_ne!(sql(&place.url, "SELECT epoch FROM chat_log"), epoch);
     drop(place.node(&[], Some(SECRET)));
 }
+
+/// Messages that need more than a message brings are refused by start and doctor, and not by every send.
+#[test]
+fn messages_that_need_more_than_a_message_brings_are_refused() {
+    let Some(place) = Place::new() else {
+        return;
+    };
+    sql(
+        &place.url,
+        "CREATE TABLE messages (id SERIAL PRIMARY KEY, from_user INTEGER, to_user INTEGER, room TEXT, content TEXT NOT NULL,
+            \"timestamp\" TIMESTAMP, tenant INTEGER NOT NULL, seen BOOLEAN NOT NULL DEFAULT false)",
+    );
+    fails(&place.start_in_vain(&[], None), 1, &["(tenant)", "DEFAULT"]);
+    found(&place.doctor(None), "fail", "(tenant)");
+    assert_eq!(
+        sql(&place.url, "SELECT to_regclass('chat_log') IS NULL"),
+        ["t"]
+    );
+}

@@ -256,6 +256,12 @@ async fn rooms_that_need_more_than_a_name_are_theirs_to_make() {
         .await
         .unwrap_err();
     assert!(matches!(long, StoreError::Refused(_)), "{long:?}");
+    sql(
+        &url,
+        "INSERT INTO users (id, username) VALUES (9223372036854775807, 'beyond')",
+    );
+    let listed = log.store.users(0, 100).await.unwrap().entries;
+    assert_eq!(listed.len(), 3, "whose id nobody can say is nobody");
     let made = log.store.create_room(room("new"), 10).await.unwrap();
     assert_eq!(made, RoomOutcome::Made);
 }

@@ -61,11 +61,15 @@ async fn create_room(
     if !made.is_empty() {
         return Ok(RoomOutcome::Made);
     }
-    // A private room is there and cannot be had, like one beyond the limit.
-    Ok(match room_exists(pool, room.as_str()).await? {
-        true => RoomOutcome::Known,
-        false => RoomOutcome::Full,
-    })
+    if room_exists(pool, room.as_str()).await? {
+        return Ok(RoomOutcome::Known);
+    }
+    let is_there = "SELECT 1 FROM rooms WHERE name = $1";
+    if !pool.read(is_there, &[&room.as_str()]).await?.is_empty() {
+        let why = "this room is private, and chat-server serves no private rooms";
+        return Err(StoreError::Refused(why.into()));
+    }
+    Ok(RoomOutcome::Full)
 }
 
 async fn rooms_after(

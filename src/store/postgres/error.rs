@@ -66,6 +66,11 @@ pub enum OpenError {
         /// Which.
         column: &'static str,
     },
+    /// Messages that need what no message brings.
+    #[error(
+        "every row of the table messages must have what chat-server cannot know ({0}); nothing was changed"
+    )]
+    Unfilled(String),
     /// Ids that nobody draws.
     #[error("the ids of the table messages come from no sequence")]
     NoSequence,
@@ -135,6 +140,9 @@ impl OpenError {
                  only an owner can add columns"
             }
             Self::MissingColumn { .. } => "add it, or give another database to --db (DATABASE_URL)",
+            Self::Unfilled(_) => {
+                "give those columns of messages a DEFAULT, or let them be NULL; or give another database to --db (DATABASE_URL)"
+            }
             Self::NoSequence => {
                 "make the column id SERIAL or an IDENTITY, or give another database to --db (DATABASE_URL)"
             }

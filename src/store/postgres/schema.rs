@@ -133,14 +133,22 @@ async fn make_general(client: &Client) -> Result<(), OpenError> {
     }
 }
 
-/// What an account cannot bring, of somebody else's table.
+/// What every row of a table must have and gets from nobody but its own program, besides these columns.
 const UNFILLED: &str = "
-    SELECT string_agg(a.attname::text, ', ') FROM pg_attribute a WHERE a.attrelid = to_regclass('users') AND a.attnum > 0
-    AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attname NOT IN ('id', 'username')";
+    SELECT string_agg(a.attname::text, ', ') FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0
+    AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attname <> ALL ($2::text[])";
+
+async fn unfilled(
+    client: &Client,
+    table: &str,
+    filled: &[&str],
+) -> Result<Option<String>, OpenError> {
+    let row = client.query_one(UNFILLED, &[&table, &filled]).await?;
+    Ok(row.try_get(0)?)
+}
 
 async fn warn_of_accounts(client: &Client) -> Result<(), OpenError> {
-    let row = client.query_one(UNFILLED, &[]).await?;
-    if let Some(columns) = row.try_get::<_, Option<&str>>(0)? {
+    if let Some(columns) = unfilled(client, "users", &["id", "username"]).await? {
         tracing::warn!(
             columns,
             "nobody can register or come in as a guest: the table users needs more of a user than a name. It is another program's: set JWT_SECRET to the key of its tokens, or give a database of its own"
@@ -243,7 +251,11 @@ pub(super) async fn judge_tables(client: &Client) -> Result<(), OpenError> {
             return Err(OpenError::MissingColumn { table, column });
         }
     }
-    Ok(())
+    let (table, filled) = NEEDED[2];
+    match unfilled(client, table, filled).await? {
+        Some(columns) => Err(OpenError::Unfilled(columns)),
+        None => Ok(()),
+    }
 }
 
 /// The columns of the table of this name that an unqualified statement means; none, if there is no such table.

@@ -27,7 +27,11 @@ macro_rules! users {
     };
 }
 const USER: &str = concat!(users!(), " WHERE u.id = $1::bigint");
-pub(super) const USERS: &str = concat!(users!(), " WHERE u.id > $1::bigint ORDER BY u.id LIMIT $2");
+/// Whoever has an id that JavaScript cannot hold can be nobody here.
+pub(super) const USERS: &str = concat!(
+    users!(),
+    " WHERE u.id > $1::bigint AND u.id <= 9007199254740991 ORDER BY u.id LIMIT $2"
+);
 pub(super) const ACCOUNT: &str = concat!(users!(), " WHERE a.name = $1");
 
 pub(super) async fn user(pool: &Pool, id: UserId) -> Result<Option<User>, StoreError> {
