@@ -136,6 +136,12 @@ fn messages_that_need_more_than_a_message_brings_are_refused() {
     );
     fails(&place.start_in_vain(&[], None), 1, &["(tenant)", "DEFAULT"]);
     found(&place.doctor(None), "fail", "(tenant)");
+    sql(
+        &place.url,
+        "ALTER TABLE messages ALTER COLUMN tenant DROP NOT NULL, ALTER COLUMN id DROP DEFAULT; DROP SEQUENCE messages_id_seq",
+    );
+    fails(&place.start_in_vain(&[], None), 1, &["from no sequence"]);
+    found(&place.doctor(None), "fail", "from no sequence");
     assert_eq!(
         sql(&place.url, "SELECT to_regclass('chat_log') IS NULL"),
         ["t"]

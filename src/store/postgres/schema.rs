@@ -252,6 +252,12 @@ pub(super) async fn judge_tables(client: &Client) -> Result<(), OpenError> {
         }
     }
     let (table, filled) = NEEDED[2];
+    if columns_of(client, table).await?.is_empty() {
+        return Ok(());
+    }
+    if !has_sequence(client).await? {
+        return Err(OpenError::NoSequence);
+    }
     match unfilled(client, table, filled).await? {
         Some(columns) => Err(OpenError::Unfilled(columns)),
         None => Ok(()),
