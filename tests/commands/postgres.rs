@@ -1,5 +1,8 @@
 //! The executable on a PostgreSQL database: how it starts and does not, what its commands do there, and what nodes share.
 
+#[path = "theirs.rs"]
+mod theirs;
+
 use std::{
     path::Path,
     process::{Command, Output},

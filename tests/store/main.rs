@@ -16,6 +16,8 @@ mod migration;
 mod neighbours;
 #[cfg(feature = "postgres")]
 mod nodes;
+#[cfg(feature = "postgres")]
+mod odd;
 mod read;
 #[cfg(feature = "postgres")]
 mod tls;

@@ -288,6 +288,8 @@ async fn tables_that_are_there_stay_and_their_messages_are_in_the_log() {
         .map(|room| room.name.as_str())
         .collect();
     assert_eq!(names, ["general", "lounge", "unlisted"]);
+    let closed = log.store.create_room(room("board"), 100).await.unwrap_err();
+    assert!(closed.to_string().contains("private"), "{closed}");
     let board = message(1, Place::Room(room("board")), "x", None);
     assert!(matches!(
         log.put(board).await,

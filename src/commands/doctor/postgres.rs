@@ -55,17 +55,10 @@ fn state(seen: &Inspection) -> Finding {
         true => "makes one beside the tables that are there, and leaves those their rows",
         false => "makes it",
     };
-    match seen.may_create {
-        true => Finding::ok(
-            SUBJECT,
-            format!("there is no log in it yet; the first start {others}"),
-        ),
-        false => Finding::fail(
-            SUBJECT,
-            "there is no log in it yet, and this role may make no tables",
-            "GRANT CREATE ON SCHEMA public TO this role, or give another role in --db (DATABASE_URL)",
-        ),
-    }
+    Finding::ok(
+        SUBJECT,
+        format!("there is no log in it yet; the first start {others}"),
+    )
 }
 
 /// What the server is set to, as far as it keeps promises from being kept.

@@ -23,7 +23,7 @@ use crate::{
 const LOG: &str = concat!(
     "SELECT ",
     columns!(),
-    ", m.xmin::text::bigint FROM messages m JOIN users u ON u.id = m.from_user
+    ", m.xmin::text::bigint FROM messages m LEFT JOIN users u ON u.id = m.from_user
       WHERE m.chat_position > 0 AND m.chat_position > $1 AND m.chat_position <= $2 ORDER BY m.chat_position LIMIT $3"
 );
 

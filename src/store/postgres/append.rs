@@ -87,7 +87,10 @@ const INSERT: &str = r#"
         UPDATE chat_log SET position = (SELECT max(id) / (count(*) = cardinality($1))::int FROM placed)),
     rooms_moved AS (
         INSERT INTO chat_rooms AS old (name, last_position, last_seq)
-        SELECT room, max(id), count(*) FROM placed WHERE room IS NOT NULL GROUP BY room
+        SELECT room, max(id), count(*) + CASE WHEN EXISTS (SELECT 1 FROM chat_rooms c WHERE c.name = room) THEN 0
+            ELSE coalesce((SELECT m.chat_seq FROM messages m WHERE m.room = placed.room AND m.chat_position > 0
+                ORDER BY m.chat_position DESC LIMIT 1), 0) END
+        FROM placed WHERE room IS NOT NULL GROUP BY room
         ON CONFLICT (name) DO UPDATE
             SET last_position = excluded.last_position, last_seq = old.last_seq + excluded.last_seq
         RETURNING name, last_seq),

@@ -119,7 +119,11 @@ impl Pool {
         let fast = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config((*database.config).clone(), database.tls.clone(), fast);
+        // Everything that is read has an index, whatever the statistics of a table that was just filled say.
+        let mut config = (*database.config).clone();
+        let given = config.get_options().unwrap_or_default().to_owned();
+        config.options(format!("{given} -c enable_seqscan=off"));
+        let manager = Manager::from_config(config, database.tls.clone(), fast);
         let pool = deadpool_postgres::Pool::builder(manager)
             .max_size(options.readers.max(1) as usize)
             .runtime(Runtime::Tokio1)

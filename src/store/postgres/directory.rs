@@ -2,11 +2,12 @@
 //!
 //! What is written into `users` for those whom tokens bring is in `users.rs`. Accounts lie beside.
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{Row, error::SqlState};
 
 use super::{
     PgStore,
     connect::{Miss, Params, Pool},
+    error::{is_their_rule, text},
     reader::before_of,
     rows::{self, AFTER_MESSAGE, columns, damaged, get},
     users::{ACCOUNT, USERS, see_user, user},
@@ -44,14 +45,31 @@ async fn create_room(
 ) -> Result<RoomOutcome, StoreError> {
     let max_rooms = i64::try_from(max_rooms).unwrap_or(i64::MAX);
     let params: Params<'_> = &[&room.as_str(), &max_rooms];
-    if !pool.change(CREATE_ROOM, params).await?.is_empty() {
+    let made = match pool.try_change(CREATE_ROOM, params).await {
+        // It may be there all the same: what a row lacks is found out before whether it is one too many.
+        Err(Miss::Failed(error)) if is_their_rule(&error) => {
+            if room_exists(pool, room.as_str()).await? {
+                return Ok(RoomOutcome::Known);
+            }
+            return Err(StoreError::Refused(format!(
+                "the room cannot be made, since the table rooms does not take it ({}): the program that keeps the rooms must add it",
+                text(&error)
+            )));
+        }
+        made => made.map_err(Miss::of_change)?,
+    };
+    if !made.is_empty() {
         return Ok(RoomOutcome::Made);
     }
-    // A private room is there and cannot be had, like one beyond the limit.
-    Ok(match room_exists(pool, room.as_str()).await? {
-        true => RoomOutcome::Known,
-        false => RoomOutcome::Full,
-    })
+    if room_exists(pool, room.as_str()).await? {
+        return Ok(RoomOutcome::Known);
+    }
+    let is_there = "SELECT 1 FROM rooms WHERE name = $1";
+    if !pool.read(is_there, &[&room.as_str()]).await?.is_empty() {
+        let why = "this room is private, and chat-server serves no private rooms";
+        return Err(StoreError::Refused(why.into()));
+    }
+    Ok(RoomOutcome::Full)
 }
 
 async fn rooms_after(
@@ -69,23 +87,30 @@ async fn rooms_after(
         open_rooms(pool)
     );
     // No name is empty, so every name comes after the empty one.
-    let after = after.as_ref().map_or("", RoomName::as_str);
-    let found = pool.read(&sql, &[&after, &one_more(limit)]).await?;
+    let mut after = after.map_or(String::new(), |name| name.as_str().to_owned());
+    let wanted = one_more(limit);
     let (mut entries, mut listed) = (Vec::new(), Bounded::new(limit, max_bytes));
-    for row in &found {
-        let Ok(name) = RoomName::new(get(row, AFTER_MESSAGE)?) else {
-            continue;
-        };
-        let last = match get::<Option<i64>>(row, 0)? {
-            Some(_) => rows::message(row)?,
-            None => None,
-        };
-        if !listed.takes(last.as_ref().map_or(0, Message::encoded_len_at_most)) {
-            break;
+    loop {
+        let found = pool.read(&sql, &[&after, &wanted]).await?;
+        for row in &found {
+            after = get(row, AFTER_MESSAGE)?;
+            // Another program's, whose name cannot be said here.
+            let Ok(name) = RoomName::new(&after) else {
+                continue;
+            };
+            let last = match get::<Option<i64>>(row, 0)? {
+                Some(_) => rows::message(row)?,
+                None => None,
+            };
+            if !listed.takes(last.as_ref().map_or(0, Message::encoded_len_at_most)) {
+                return Ok(listed.of(entries));
+            }
+            entries.push(StoredRoom { name, last });
         }
-        entries.push(StoredRoom { name, last });
+        if i64::try_from(found.len()).is_ok_and(|found| found < wanted) {
+            return Ok(listed.of(entries));
+        }
     }
-    Ok(listed.of(entries))
 }
 
 async fn users_after(pool: &Pool, after: i64, limit: u32) -> Result<Listing<User>, StoreError> {
@@ -105,13 +130,13 @@ async fn users_after(pool: &Pool, after: i64, limit: u32) -> Result<Listing<User
 const CONVERSATIONS: &str = concat!(
     "SELECT ",
     columns!(),
-    ", p.id::bigint, p.username::text, coalesce(a.role, 'user') FROM (
+    ", p.id::bigint, p.username::text, coalesce(a.role, 'user'), mine.last_position FROM (
         SELECT high AS peer, last_position FROM chat_dms WHERE low = $1 AND last_position < $2
         UNION ALL SELECT low, last_position FROM chat_dms WHERE high = $1 AND low < high AND last_position < $2
         ORDER BY last_position DESC LIMIT $3) mine
-     JOIN users p ON p.id = mine.peer LEFT JOIN chat_accounts a ON a.user_id = p.id
-     JOIN messages m ON m.chat_position = mine.last_position AND m.chat_position > 0
-     JOIN users u ON u.id = m.from_user
+     LEFT JOIN users p ON p.id = mine.peer LEFT JOIN chat_accounts a ON a.user_id = p.id
+     LEFT JOIN messages m ON m.chat_position = mine.last_position AND m.chat_position > 0
+     LEFT JOIN users u ON u.id = m.from_user
      ORDER BY mine.last_position DESC"
 );
 
@@ -122,19 +147,38 @@ async fn conversations_of(
     limit: u32,
     max_bytes: usize,
 ) -> Result<Listing<(User, Message)>, StoreError> {
-    let params: Params<'_> = &[&user.get(), &before_of(before), &one_more(limit)];
-    let found = pool.read(CONVERSATIONS, params).await?;
+    let (mut before, wanted) = (before_of(before), one_more(limit));
     let (mut entries, mut listed) = (Vec::new(), Bounded::new(limit, max_bytes));
-    for row in &found {
-        let Some(last) = rows::message(row)? else {
-            continue;
-        };
-        if !listed.takes(last.encoded_len_at_most()) {
-            break;
+    loop {
+        let params: Params<'_> = &[&user.get(), &before, &wanted];
+        let found = pool.read(CONVERSATIONS, params).await?;
+        for row in &found {
+            before = get(row, AFTER_MESSAGE + 3)?;
+            let Some((peer, last)) = conversation(row)? else {
+                continue;
+            };
+            if !listed.takes(last.encoded_len_at_most()) {
+                return Ok(listed.of(entries));
+            }
+            entries.push((peer, last));
         }
-        entries.push((rows::user(row, AFTER_MESSAGE)?, last));
+        if i64::try_from(found.len()).is_ok_and(|found| found < wanted) {
+            return Ok(listed.of(entries));
+        }
     }
-    Ok(listed.of(entries))
+}
+
+/// `None` when its newest message, or the other one, is gone or is none any more: it comes back with the next one.
+fn conversation(row: &Row) -> Result<Option<(User, Message)>, StoreError> {
+    let is_there: (Option<i64>, Option<i64>) = (get(row, 0)?, get(row, AFTER_MESSAGE)?);
+    if is_there.0.is_none() || is_there.1.is_none() {
+        return Ok(None);
+    }
+    let last = rows::message(row)?;
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    Ok(Some((rows::user(row, AFTER_MESSAGE)?, last)))
 }
 
 /// One more than asked for tells whether there is more.
@@ -204,6 +248,12 @@ async fn create_account(pool: &Pool, account: NewAccount) -> Result<Option<User>
             // Made by somebody else at this moment.
             Err(Miss::Failed(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
                 return Ok(None);
+            }
+            Err(Miss::Failed(error)) if is_their_rule(&error) => {
+                return Err(StoreError::Refused(format!(
+                    "no account can be made, since the table users does not take it ({}): it is kept by another program, where you can register",
+                    text(&error)
+                )));
             }
             Ok(made) => made,
             Err(miss) => return Err(miss.of_change()),

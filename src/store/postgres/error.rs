@@ -43,6 +43,19 @@ pub enum OpenError {
     /// Before version 15.
     #[error("the database server is PostgreSQL {0}, and chat-server needs 15 or newer")]
     OldServer(String),
+    /// An encoding that cannot hold what people say.
+    #[error(
+        "the database is encoded as {0}, which cannot hold every message; chat-server needs UTF8"
+    )]
+    Encoding(String),
+    /// The role may not what must be done.
+    #[error("the role {role} of the database's URL may not do what chat-server must: {missing}")]
+    Rights {
+        /// Which.
+        role: String,
+        /// Each thing, in words.
+        missing: String,
+    },
     /// Tables that cannot be a chat's.
     #[error(
         "the table {table} has no column {column}, which chat-server reads; nothing was changed"
@@ -53,6 +66,11 @@ pub enum OpenError {
         /// Which.
         column: &'static str,
     },
+    /// Messages that need what no message brings.
+    #[error(
+        "every row of the table messages must have what chat-server cannot know ({0}); nothing was changed"
+    )]
+    Unfilled(String),
     /// Ids that nobody draws.
     #[error("the ids of the table messages come from no sequence")]
     NoSequence,
@@ -114,7 +132,17 @@ impl OpenError {
             Self::OldServer(_) => {
                 "upgrade the database server, or give another one to --db (DATABASE_URL)"
             }
+            Self::Encoding(_) => {
+                "make another one with createdb -E UTF8 -T template0, and give it to --db (DATABASE_URL)"
+            }
+            Self::Rights { .. } => {
+                "let the owner of the tables GRANT what is named to the role, or give the owner itself in --db (DATABASE_URL); \
+                 only an owner can add columns"
+            }
             Self::MissingColumn { .. } => "add it, or give another database to --db (DATABASE_URL)",
+            Self::Unfilled(_) => {
+                "give those columns of messages a DEFAULT, or let them be NULL; or give another database to --db (DATABASE_URL)"
+            }
             Self::NoSequence => {
                 "make the column id SERIAL or an IDENTITY, or give another database to --db (DATABASE_URL)"
             }
@@ -255,6 +283,19 @@ pub(super) fn translate(error: Error) -> StoreError {
 pub(super) fn is_lost(error: &Error) -> bool {
     let source = std::error::Error::source(error);
     error.is_closed() || source.is_some_and(|source| source.is::<std::io::Error>())
+}
+
+/// A constraint, a length or a right that another program gave its table: asking again changes nothing.
+pub(super) fn is_their_rule(error: &Error) -> bool {
+    error.code().is_some_and(|code| {
+        code.code().starts_with("23")
+            || [
+                SqlState::STRING_DATA_RIGHT_TRUNCATION,
+                SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+                SqlState::INSUFFICIENT_PRIVILEGE,
+            ]
+            .contains(code)
+    })
 }
 
 /// The error and what lies behind it, without the values of a row: those are what people said.

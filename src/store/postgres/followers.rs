@@ -8,7 +8,7 @@ use super::{
     connect::{Params, Pool},
     lead,
     reader::Range,
-    rows::{self, columns, cursor, damaged, get},
+    rows::{self, columns, cursor, damaged, get, is_message},
 };
 use crate::{
     protocol::{Cursor, Message, MessageId, Timestamp, Window},
@@ -73,21 +73,30 @@ pub(super) const FORGET: &str = "DELETE FROM chat_parked WHERE follower = $1 AND
 const LOG: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM messages m JOIN users u ON u.id = m.from_user
-      WHERE m.chat_position > 0 AND m.chat_position > $1 ORDER BY m.chat_position LIMIT $2"
+    " FROM messages m LEFT JOIN users u ON u.id = m.from_user
+      WHERE m.chat_position > 0 AND m.chat_position > $1 AND ",
+    is_message!(),
+    " ORDER BY m.chat_position LIMIT $2"
 );
 
-/// What lies after a position, of all conversations. A row that is no message any more is left out.
+/// What lies after a position, of all conversations; nothing only where nothing lies. A row that is no message any more is
+/// left out.
 pub(super) async fn log(
     pool: &Pool,
     after: Cursor,
     limit: u32,
     max_bytes: usize,
 ) -> Result<Vec<Message>, StoreError> {
-    let range = Range::of(Window::After { after, limit });
-    let found = pool.read(LOG, &[&range.after, &i64::from(limit)]).await?;
-    let page = rows::page(&found, range.limit, false, max_bytes)?;
-    Ok(page.messages)
+    let mut range = Range::of(Window::After { after, limit });
+    loop {
+        let found = pool.read(LOG, &[&range.after, &i64::from(limit)]).await?;
+        let page = rows::page(&found, range.limit, false, max_bytes)?;
+        match found.last() {
+            // All of them were made something that SQL takes for a message, such as one in a room of no possible name.
+            Some(last) if page.messages.is_empty() => range.after = get(last, 0)?,
+            _ => return Ok(page.messages),
+        }
+    }
 }
 
 pub(super) const PARKED: &str = "
@@ -119,8 +128,10 @@ const DUE_AGAIN: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM chat_parked p JOIN messages m ON m.chat_position = p.message AND m.chat_position > 0
-      JOIN users u ON u.id = m.from_user
-      WHERE p.follower = $1 AND p.due_again ORDER BY p.message LIMIT $2"
+      LEFT JOIN users u ON u.id = m.from_user
+      WHERE p.follower = $1 AND p.due_again AND ",
+    is_message!(),
+    " ORDER BY p.message LIMIT $2"
 );
 
 async fn due_again(

@@ -32,7 +32,12 @@ impl HeadSql {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
         Ok(Self {
             rooms: client
-                .prepare("SELECT name, last_seq FROM chat_rooms WHERE name = ANY ($1)")
+                .prepare(
+                    // One that has no end and yet messages was renamed by another program: it counts on.
+                    "SELECT n.name, coalesce(c.last_seq, (SELECT m.chat_seq FROM messages m WHERE m.room = n.name
+                        AND m.chat_position > 0 ORDER BY m.chat_position DESC LIMIT 1), 0)
+                     FROM unnest($1::text[]) AS n (name) LEFT JOIN chat_rooms c ON c.name = n.name",
+                )
                 .await?,
             pairs: client
                 .prepare(

@@ -6,7 +6,11 @@
 
 use tokio_postgres::Row;
 
-use super::{connect::Pool, reader::Range, rows::columns};
+use super::{
+    connect::Pool,
+    reader::Range,
+    rows::{columns, is_message},
+};
 use crate::{
     protocol::RoomName,
     store::{Inbox, StoreError},
@@ -20,7 +24,8 @@ macro_rules! positions {
              CROSS JOIN LATERAL (
                 SELECT m.chat_position AS position FROM messages m
                 WHERE m.chat_position > 0 AND m.room = r.name
-                AND m.chat_position > greatest(r.after, $1) AND m.chat_position < $2
+                AND (m.room, m.chat_position) > (r.name, greatest(r.after, $1))
+                AND (m.room, m.chat_position) < (r.name, $2) AND ", is_message!(), "
                 ORDER BY m.chat_position ", $order, " LIMIT $3) f
              UNION ALL SELECT f.position FROM (
                 SELECT low, high FROM chat_dms WHERE low = $6 AND last_position > greatest($7::bigint, $1)
@@ -29,7 +34,7 @@ macro_rules! positions {
                 SELECT m.chat_position AS position FROM messages m
                 WHERE m.chat_position > 0 AND m.room IS NULL
                 AND least(m.from_user, m.to_user) = d.low AND greatest(m.from_user, m.to_user) = d.high
-                AND m.chat_position > greatest($7::bigint, $1) AND m.chat_position < $2
+                AND m.chat_position > greatest($7::bigint, $1) AND m.chat_position < $2 AND ", is_message!(), "
                 ORDER BY m.chat_position ", $order, " LIMIT $3) f
              ORDER BY position ", $order, " LIMIT $3"
         )
@@ -43,7 +48,7 @@ macro_rules! page_sql {
             " FROM (",
             positions!($order),
             ") AS first JOIN messages m ON m.chat_position = first.position AND m.chat_position > 0
-              JOIN users u ON u.id = m.from_user ORDER BY first.position ",
+              LEFT JOIN users u ON u.id = m.from_user ORDER BY first.position ",
             $order
         )
     };

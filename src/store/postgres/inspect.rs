@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use super::{
     Url,
     error::OpenError,
+    rights,
     schema::{OLDEST_SERVER, SCHEMA_VERSION, has_log, judge_tables},
     visit,
 };
@@ -23,8 +24,6 @@ pub struct Inspection {
     pub counts: Option<Counts>,
     /// Tables of another program's are there, to which the log is added.
     pub has_tables: bool,
-    /// The role may make tables where they would be made.
-    pub may_create: bool,
     /// Connections of nodes that serve it now.
     pub nodes: i64,
     /// Connections that the server has left for this role.
@@ -64,9 +63,16 @@ pub async fn inspect(
     if server.try_get::<_, i32>(1)? < OLDEST_SERVER {
         return Err(OpenError::OldServer(version));
     }
+    if server.try_get::<_, &str>(6)? != "UTF8" {
+        return Err(OpenError::Encoding(server.try_get(6)?));
+    }
     let has_log = has_log(client).await?;
-    if !has_log {
-        judge_tables(client).await?;
+    match has_log {
+        true => rights::judge(client).await?,
+        false => {
+            judge_tables(client).await?;
+            rights::judge_before(client).await?;
+        }
     }
     let counts = match has_log {
         true => Some(counts(client).await?),
@@ -86,19 +92,18 @@ pub async fn inspect(
         counts,
         is_durable: server.try_get(2)?,
         has_tables: server.try_get(3)?,
-        may_create: server.try_get(4)?,
-        nodes: server.try_get(5)?,
-        free_connections: server.try_get(6)?,
+        nodes: server.try_get(4)?,
+        free_connections: server.try_get(5)?,
     })
 }
 
 const SERVER: &str = "
     SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('server_version_num')::int,
         current_setting('fsync') = 'on', to_regclass('messages') IS NOT NULL,
-        coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
         (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'chat-server'),
         current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint
-            - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')";
+            - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+        current_setting('server_encoding')";
 
 /// The sequence numbers have no hole: where the rooms and pairs end is how many there are, and needs no look at them all.
 const COUNTS: &str = "

@@ -50,6 +50,8 @@ impl Bell {
 
 /// A node's ear.
 pub(super) struct Listener {
+    /// The log that this node serves, and no other.
+    pub(super) epoch: String,
     pub(super) database: Database,
     pub(super) pool: Pool,
     pub(super) announcer: Arc<Announcer>,
@@ -57,9 +59,14 @@ pub(super) struct Listener {
     pub(super) bell: Bell,
 }
 
-/// Where the log ends, and whether there is anything to be taken in: two looks at indexes, the second of them empty.
-const LOOK: &str =
-    "SELECT position, EXISTS (SELECT 1 FROM messages WHERE chat_position IS NULL) FROM chat_log";
+/// Where the log ends, and whether there is anything to be taken in: two looks at indexes, the second of them empty. A
+/// standby may be behind, and is asked nothing else.
+const LOOK: &str = "
+    SELECT position, EXISTS (SELECT 1 FROM messages WHERE chat_position IS NULL), epoch, pg_is_in_recovery() FROM chat_log";
+
+/// What lies after the end of a log that went back is another log: cursors from before mean nothing in it.
+const NEW_EPOCH: &str = "
+    UPDATE chat_log SET epoch = right(replace(gen_random_uuid()::text, '-', ''), 16) WHERE epoch = $1";
 
 impl Listener {
     pub(super) async fn run(self, stop: CancellationToken) {
@@ -94,11 +101,17 @@ impl Listener {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
+        // Asked for first: what was told by then is stored by then.
+        let announced = self.announcer.announced().await;
         let found = self.pool.read(LOOK, &[]).await?;
         let Some(row) = found.first() else {
             return Ok(());
         };
         let (position, has_untaken): (i64, bool) = (rows::get(row, 0)?, rows::get(row, 1)?);
+        let (epoch, is_standby): (&str, bool) = (rows::get(row, 2)?, rows::get(row, 3)?);
+        if epoch != self.epoch || position < announced && !is_standby {
+            return self.end_with(position, announced).await;
+        }
         if has_untaken {
             // A full line has more urgent work; the next look asks again.
             let _ = self.jobs.try_send(Job::TakeIn);
@@ -106,6 +119,23 @@ impl Listener {
         if position > self.announcer.announced().await {
             self.announcer.catch_up().await?;
         }
+        Ok(())
+    }
+
+    /// The database is not the one that this node served: it is an older state of it, since a standby that was behind took
+    /// over, or a backup was restored. Positions that were told are given to other messages there, so nobody may go on from
+    /// a cursor; and a message that lies before what this node has told would be acknowledged and reach nobody. So the log
+    /// gets a new name, and this node ends: the feed's end ends the server, and its next start serves what is there.
+    async fn end_with(&self, position: i64, announced: i64) -> Result<(), StoreError> {
+        self.pool.change(NEW_EPOCH, &[&self.epoch]).await?;
+        tracing::error!(
+            position,
+            announced,
+            "the log in the database is another one than this node served, or ends before what was told to readers (a standby \
+             that was behind took over, or a backup was restored): it has a new epoch, and this node ends; start it again"
+        );
+        self.announcer.end().await;
+        let _ = self.jobs.send(Job::Stop).await;
         Ok(())
     }
 

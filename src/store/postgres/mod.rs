@@ -27,6 +27,19 @@
 //! position too; so does a foreign row that is taken in before a later id. One that comes late gets a number that no row
 //! has. So the id on the wire is nearly always the one in the table, and never that of another row.
 //!
+//! # What others change later
+//! Rows that are in the log stay theirs to change. What says nothing any more (`content` emptied or blank), or is nobody's, is
+//! left out of pages, counts, copies and the feed, as if it were deleted: its position and seq stay empty, and what comes
+//! after it is read as ever. A conversation whose newest message is such a one is not listed until the next. Whoever has no
+//! name, or no row in `users` any more, is called `user-N`. A room that is renamed, in `rooms` and `messages`, counts on
+//! where it was. Messages that are moved into a room which has its own keep their seq, which then is there twice: client
+//! libraries drop the second of two live messages with one seq, and histories show both. Readers of a renamed room go on
+//! hearing the old name; they join the new one like any other.
+//!
+//! `users` with other columns than ours is somebody else's: names there are never overwritten by a token's, and a row for a
+//! token without a name is not made. What a table of theirs does not take (a room or an account that needs more than a name)
+//! is refused with the database's reason.
+//!
 //! # Several nodes
 //! `announce.rs` moves through the log with a cursor and feeds what lies after it to this node's readers: the other nodes'
 //! messages and the foreigners' by one statement, in order, and its own from memory when what lies before them is fed. That is
@@ -55,7 +68,11 @@
 //! | the connection broke, or patience ended, after `COMMIT` was sent; the server was shut down in it | what a new connection learns from `pg_xact_status` until patience ends, else `Uncertain` | it may be stored; if it is, the cursor finds it and the feed tells it |
 //!
 //! A standby that takes over without the last commits of the server it replaces may give their names to others; who fails
-//! over like that has lost acknowledged messages already.
+//! over like that has lost acknowledged messages already. A node that finds the log to end before what it has told, or under
+//! another epoch than it serves, within [`LOOK_EVERY`] gives the log a new epoch, says so in the log and ends, as if its
+//! writer had died: started again, it serves what is there, and clients learn from the epoch to ask for histories. Until
+//! then it may acknowledge what lies before the end of what it told: stored, in histories, and not told live. A node that
+//! had not told more than what is left, and whose database is back behind that before it looks, cannot know of it.
 //!
 //! After a failed statement, `COMMIT` succeeds and stores nothing; so nothing here commits after an error.
 //!
@@ -91,6 +108,7 @@ mod listen;
 mod neighbours;
 mod presence;
 mod reader;
+mod rights;
 mod rows;
 mod schema;
 mod secrets;
@@ -187,6 +205,7 @@ impl PgStore {
         );
         tasks.spawn(writer.run());
         let listener = listen::Listener {
+            epoch: opened.epoch.clone(),
             database,
             pool: pool.clone(),
             announcer: announcer.clone(),

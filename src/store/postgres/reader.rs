@@ -3,7 +3,7 @@
 use super::{
     connect::Pool,
     inbox,
-    rows::{self, columns, cursor, get},
+    rows::{self, columns, cursor, get, is_message},
 };
 use crate::{
     protocol::{Cursor, UserId, Window},
@@ -15,7 +15,9 @@ macro_rules! in_range {
         concat!(
             " WHERE m.chat_position > 0 AND ",
             $scope,
-            " AND m.chat_position > $1 AND m.chat_position < $2 ORDER BY m.chat_position ",
+            " AND ",
+            is_message!(),
+            " ORDER BY m.chat_position ",
             $order,
             " LIMIT $3"
         )
@@ -26,7 +28,7 @@ macro_rules! page_sql {
         concat!(
             "SELECT ",
             columns!(),
-            " FROM messages m JOIN users u ON u.id = m.from_user",
+            " FROM messages m LEFT JOIN users u ON u.id = m.from_user",
             in_range!($scope, $order)
         )
     };
@@ -40,15 +42,21 @@ macro_rules! count_sql {
         )
     };
 }
+/// The range is said of room and position together: of positions alone, a plan that is made for any values takes it for a
+/// small part of the log, and walks over all of it to find the few messages of a quiet room.
 macro_rules! room {
     ($what:ident $(, $order:literal)?) => {
-        $what!("m.room = $4" $(, $order)?)
+        $what!(
+            "m.room = $4 AND (m.room, m.chat_position) > ($4, $1) AND (m.room, m.chat_position) < ($4, $2)"
+            $(, $order)?
+        )
     };
 }
 macro_rules! dm {
     ($what:ident $(, $order:literal)?) => {
         $what!(
-            "m.room IS NULL AND least(m.from_user, m.to_user) = $4::bigint AND greatest(m.from_user, m.to_user) = $5::bigint"
+            "m.room IS NULL AND least(m.from_user, m.to_user) = $4::bigint AND greatest(m.from_user, m.to_user) = $5::bigint
+             AND m.chat_position > $1 AND m.chat_position < $2"
             $(, $order)?
         )
     };

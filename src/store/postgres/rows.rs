@@ -1,7 +1,8 @@
 //! From rows to messages and users: every statement that reads them names its columns here.
 //!
-//! What other programs wrote must neither pass as valid nor keep everybody from reading on: a name is made safe to show, and
-//! a row that cannot be a message is left out, with a line in the log.
+//! What other programs wrote must neither pass as valid nor keep everybody from reading on. A name is made safe to show; who
+//! has none, or no row in `users` any more, is called `user-N`. A row that is no message any more (emptied, or nobody's) is
+//! left out: by [`is_message`], before rows are counted, so that no page, count or cursor is wrong for it.
 
 use tokio_postgres::{Row, types::FromSql};
 
@@ -12,7 +13,7 @@ use crate::{
     store::{Page, StoreError, User},
 };
 
-/// The columns that [`message`] reads, of `messages m JOIN users u`.
+/// The columns that [`message`] reads, of `messages m LEFT JOIN users u`.
 macro_rules! columns {
     () => {
         "m.chat_position, m.chat_seq, m.from_user::bigint, u.username::text, m.room::text, m.to_user::bigint,
@@ -20,6 +21,15 @@ macro_rules! columns {
     };
 }
 pub(super) use columns;
+
+/// Whether a row of `messages m` still says something, and somebody says it: what [`Content::new`] calls blank is blank.
+macro_rules! is_message {
+    () => {
+        "m.from_user BETWEEN 1 AND 9007199254740991 AND m.content ~
+         '[^\t\n\u{b}\u{c}\r \u{85}\u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}]'"
+    };
+}
+pub(super) use is_message;
 
 /// How many they are: what else a statement selects comes after them.
 pub(super) const AFTER_MESSAGE: usize = 9;
@@ -50,7 +60,8 @@ fn whole(row: &Row, position: i64) -> Result<Option<Message>, StoreError> {
             .and_then(UserId::new)
             .map(Place::Dm),
     };
-    let (id, from) = (MessageId::new(position), UserId::new(get(row, 2)?));
+    let from = get::<Option<i64>>(row, 2)?.and_then(UserId::new);
+    let id = MessageId::new(position);
     let (seq, ms) = (get::<Option<i64>>(row, 1)?, get::<Option<i64>>(row, 7)?);
     let content = get::<Option<&str>>(row, 6)?.and_then(|text| Content::new(text).ok());
     let (Some(id), Some(from), Some(place), Some(content)) = (id, from, place, content) else {
@@ -62,12 +73,18 @@ fn whole(row: &Row, position: i64) -> Result<Option<Message>, StoreError> {
         id,
         seq: seq.unwrap_or_default(),
         from,
-        username: Username::cleaned(get(row, 3)?, from),
+        username: named(row, 3, from)?,
         place,
         content,
         timestamp: Timestamp::from_unix_ms(ms.unwrap_or_default()),
         nonce: nonce.and_then(|nonce| Nonce::new(nonce).ok()),
     }))
+}
+
+/// The name in a column, which may be empty there.
+fn named(row: &Row, column: usize, user: UserId) -> Result<Username, StoreError> {
+    let name: Option<&str> = get(row, column)?;
+    Ok(Username::cleaned(name.unwrap_or_default(), user))
 }
 
 /// `id, username, role`, the first of them at `column`.
@@ -76,7 +93,7 @@ pub(super) fn user(row: &Row, column: usize) -> Result<User, StoreError> {
     let id = UserId::new(id).ok_or_else(|| damaged(format!("a user has the id {id}")))?;
     Ok(User {
         id,
-        username: Username::cleaned(get(row, column + 1)?, id),
+        username: named(row, column + 1, id)?,
         role: get(row, column + 2)?,
     })
 }
@@ -98,15 +115,14 @@ pub(super) fn page(
 ) -> Result<Page, StoreError> {
     let (mut messages, mut bytes, mut has_more) = (Vec::new(), 0, false);
     for (taken, row) in rows.iter().enumerate() {
-        let Some(message) = message(row)? else {
-            continue;
-        };
-        bytes += message.encoded_len_at_most();
+        let message = message(row)?;
+        bytes += message.as_ref().map_or(0, Message::encoded_len_at_most);
+        // There is more also when it begins with what is left out.
         if taken == limit || (bytes > max_bytes && !messages.is_empty()) {
             has_more = true;
             break;
         }
-        messages.push(message);
+        messages.extend(message);
     }
     if newest_first {
         messages.reverse();

@@ -12,8 +12,8 @@ use tokio_postgres::Client;
 use super::{
     append::AppendSql,
     connect::Database,
-    error::OpenError,
-    presence,
+    error::{OpenError, is_their_rule, text},
+    presence, rights,
     take_in::{self, TakeInSql},
 };
 use crate::store::{Mode, Options};
@@ -34,6 +34,21 @@ pub(super) const OLDEST_SERVER: i32 = 150_000;
 pub(super) struct Shape {
     /// `rooms` has a column `is_private`.
     pub(super) has_private_rooms: bool,
+    /// `users` is somebody else's: it has other columns than this program puts there.
+    pub(super) has_their_users: bool,
+}
+
+impl Shape {
+    pub(super) async fn of(client: &Client) -> Result<Self, OpenError> {
+        let rooms = columns_of(client, "rooms").await?;
+        let users = columns_of(client, "users").await?;
+        let ours = ["id", "username", "email", "created_at"];
+        let is_ours = |column: &String| ours.contains(&column.as_str());
+        Ok(Self {
+            has_private_rooms: rooms.iter().any(|column| column == "is_private"),
+            has_their_users: users.len() != ours.len() || !users.iter().all(is_ours),
+        })
+    }
 }
 
 /// What is known of a database that is ready.
@@ -65,6 +80,7 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
     if !has_log(client).await? {
         install(client, options).await?;
     }
+    rights::judge(client).await?;
     let (epoch, mode) = judge_log(client, options).await?;
     if mode != options.mode {
         client
@@ -74,17 +90,11 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
     if columns_of(client, "messages").await?.is_empty() || !has_sequence(client).await? {
         return Err(OpenError::NoSequence);
     }
-    let rooms = columns_of(client, "rooms").await?;
-    let shape = Shape {
-        has_private_rooms: rooms.iter().any(|column| column == "is_private"),
-    };
-    client
-        .execute(
-            "INSERT INTO rooms (name) SELECT 'general' WHERE NOT EXISTS (SELECT 1 FROM rooms WHERE name = 'general')
-             ON CONFLICT DO NOTHING",
-            &[],
-        )
-        .await?;
+    let shape = Shape::of(client).await?;
+    make_general(client).await?;
+    if options.mode == Mode::Standalone {
+        warn_of_accounts(client).await?;
+    }
     let append = AppendSql::prepare(client, shape).await?;
     let sql = TakeInSql::prepare(client, shape).await?;
     let mut rows = 0;
@@ -109,15 +119,57 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
     })
 }
 
+/// Everybody's room. Where a room needs more than a name, only the program that keeps the rooms can make it.
+async fn make_general(client: &Client) -> Result<(), OpenError> {
+    let sql = "INSERT INTO rooms (name) SELECT 'general' WHERE NOT EXISTS (SELECT 1 FROM rooms WHERE name = 'general')
+               ON CONFLICT DO NOTHING";
+    match client.execute(sql, &[]).await {
+        Err(error) if is_their_rule(&error) => {
+            let why = text(&error);
+            tracing::warn!(%why, "there is no room general in the table rooms, and none can be made: the program that keeps the rooms must add it");
+            Ok(())
+        }
+        made => Ok(made.map(drop)?),
+    }
+}
+
+/// What every row of a table must have and gets from nobody but its own program, besides these columns.
+const UNFILLED: &str = "
+    SELECT string_agg(a.attname::text, ', ') FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0
+    AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attname <> ALL ($2::text[])";
+
+async fn unfilled(
+    client: &Client,
+    table: &str,
+    filled: &[&str],
+) -> Result<Option<String>, OpenError> {
+    let row = client.query_one(UNFILLED, &[&table, &filled]).await?;
+    Ok(row.try_get(0)?)
+}
+
+async fn warn_of_accounts(client: &Client) -> Result<(), OpenError> {
+    if let Some(columns) = unfilled(client, "users", &["id", "username"]).await? {
+        tracing::warn!(
+            columns,
+            "nobody can register or come in as a guest: the table users needs more of a user than a name. It is another program's: set JWT_SECRET to the key of its tokens, or give a database of its own"
+        );
+    }
+    Ok(())
+}
+
 pub(super) async fn judge_server(client: &Client) -> Result<(), OpenError> {
     let row = client
         .query_one(
-            "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('fsync')",
+            "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('fsync'),
+                current_setting('server_encoding')",
             &[],
         )
         .await?;
     if row.try_get::<_, i32>(0)? < OLDEST_SERVER {
         return Err(OpenError::OldServer(row.try_get(1)?));
+    }
+    if row.try_get::<_, &str>(3)? != "UTF8" {
+        return Err(OpenError::Encoding(row.try_get(3)?));
     }
     if row.try_get::<_, &str>(2)? != "on" {
         tracing::warn!(
@@ -144,6 +196,7 @@ async fn install(client: &Client, options: &Options) -> Result<(), OpenError> {
         client.batch_execute("BEGIN").await?;
         if !has_log(client).await? {
             judge_tables(client).await?;
+            rights::judge_before(client).await?;
             tracing::info!("making the tables of the log in the database");
             // An index over millions of messages takes its time; a lock that somebody holds is not waited for as long.
             client
@@ -198,7 +251,17 @@ pub(super) async fn judge_tables(client: &Client) -> Result<(), OpenError> {
             return Err(OpenError::MissingColumn { table, column });
         }
     }
-    Ok(())
+    let (table, filled) = NEEDED[2];
+    if columns_of(client, table).await?.is_empty() {
+        return Ok(());
+    }
+    if !has_sequence(client).await? {
+        return Err(OpenError::NoSequence);
+    }
+    match unfilled(client, table, filled).await? {
+        Some(columns) => Err(OpenError::Unfilled(columns)),
+        None => Ok(()),
+    }
 }
 
 /// The columns of the table of this name that an unqualified statement means; none, if there is no such table.

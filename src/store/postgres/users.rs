@@ -1,19 +1,18 @@
 //! Users, as tokens bring them.
 //!
-//! In somebody else's `users` no more is written than must be: a name that changed, and a row for whom a token brings, if
-//! its other columns can be left empty. Nothing of what they keep about a user is overwritten. What their table does not
-//! take is not tried in another way: the stored name stays, and who has no row is refused.
+//! In somebody else's `users` no more is written than must be: a row for whom a token brings, if it brings a name and the
+//! other columns can be left empty. Nothing of what they keep about a user is overwritten, not the name either: a token may
+//! be older than theirs, bear none, or one that is only shown. What their table does not take is not tried in another way:
+//! who has no row is refused.
 
 use std::{
     collections::HashSet,
     sync::{Mutex, PoisonError},
 };
 
-use tokio_postgres::error::SqlState;
-
 use super::{
     connect::{Miss, Params, Pool},
-    error::text,
+    error::{is_their_rule, text},
     rows,
 };
 use crate::{
@@ -28,7 +27,11 @@ macro_rules! users {
     };
 }
 const USER: &str = concat!(users!(), " WHERE u.id = $1::bigint");
-pub(super) const USERS: &str = concat!(users!(), " WHERE u.id > $1::bigint ORDER BY u.id LIMIT $2");
+/// Whoever has an id that JavaScript cannot hold can be nobody here.
+pub(super) const USERS: &str = concat!(
+    users!(),
+    " WHERE u.id > $1::bigint AND u.id <= 9007199254740991 ORDER BY u.id LIMIT $2"
+);
 pub(super) const ACCOUNT: &str = concat!(users!(), " WHERE a.name = $1");
 
 pub(super) async fn user(pool: &Pool, id: UserId) -> Result<Option<User>, StoreError> {
@@ -90,6 +93,13 @@ async fn rename(
     known: User,
     username: &Username,
 ) -> Result<(), StoreError> {
+    if pool.shape.has_their_users {
+        if told.is_new(known.id) {
+            let user = known.id;
+            tracing::info!(%user, "a token brings another name than the table users has, which is another program's: the stored name stays");
+        }
+        return Ok(());
+    }
     if pool
         .read(MAY_BE_RENAMED, &[&known.id.get()])
         .await?
@@ -110,20 +120,11 @@ async fn rename(
     }
 }
 
-/// A constraint, a length or a right that another program gave its table: asking again changes nothing.
-fn is_their_rule(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| {
-        code.code().starts_with("23")
-            || [
-                SqlState::STRING_DATA_RIGHT_TRUNCATION,
-                SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-                SqlState::INSUFFICIENT_PRIVILEGE,
-            ]
-            .contains(code)
-    })
-}
-
 async fn add(pool: &Pool, id: UserId, username: &Username) -> Result<(), StoreError> {
+    // What stands in for a name would be invented in a table of names that are somebody else's.
+    if pool.shape.has_their_users && *username == Username::cleaned("", id) {
+        return Err(no_row(id, "the token brings no name"));
+    }
     let params: Params<'_> = &[&id.get(), &username.as_str()];
     match pool.try_change(ADD_USER, params).await {
         Err(Miss::Failed(error)) if is_their_rule(&error) => Err(no_row(id, &text(&error))),

@@ -31,7 +31,7 @@ use crate::store::{
     transfer::{Facts, Fault, Found, Kind, Row, Source, Target},
 };
 use reads::Reads;
-use tables::{is_shared, judge_version, make, shape};
+use tables::{judge_version, make};
 use writes::Writes;
 
 /// How long the database may be silent when it is opened; the copy itself takes the time it takes.
@@ -80,7 +80,7 @@ pub(in crate::store) async fn open_source(url: &Url) -> Result<Box<dyn Source>, 
         ));
     }
     judge_version(client).await?;
-    let shape = shape(client).await?;
+    let shape = Shape::of(client).await?;
     let (append, sql) = (
         AppendSql::prepare(client, shape).await?,
         TakeInSql::prepare(client, shape).await?,
@@ -112,7 +112,7 @@ pub(in crate::store) async fn open_target(url: &Url, facts: &Facts) -> Result<Fo
         if epoch == facts.epoch {
             let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
             client.batch_execute(begin).await?;
-            let shape = shape(client).await?;
+            let shape = Shape::of(client).await?;
             return Ok(Found::Filled(Box::new(End::new(session, shape).await?)));
         }
         if position > 0 {
@@ -131,7 +131,7 @@ pub(in crate::store) async fn open_target(url: &Url, facts: &Facts) -> Result<Fo
     if !schema::has_sequence(client).await? {
         return Err(OpenError::NoSequence.into());
     }
-    let shape = shape(client).await?;
+    let shape = Shape::of(client).await?;
     let mut end = End::new(session, shape).await?;
     end.judge(facts).await?;
     end.writes = Some(Writes::prepare(&end.session.client, end.is_shared).await?);
@@ -142,12 +142,11 @@ pub(in crate::store) async fn open_target(url: &Url, facts: &Facts) -> Result<Fo
 impl End {
     async fn new(session: Session, shape: Shape) -> Result<Self, Fault> {
         let client = &session.client;
-        let is_shared = is_shared(client).await?;
         Ok(Self {
             reads: Reads::new(client, shape).await?,
             session,
             writes: None,
-            is_shared,
+            is_shared: shape.has_their_users,
         })
     }
 

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Error};
 
 use super::super::{
     error::OpenError,
-    schema::{self, SCHEMA, SCHEMA_VERSION, Shape},
+    schema::{SCHEMA, SCHEMA_VERSION},
 };
 use crate::store::{Mode, transfer::Fault};
 
@@ -24,20 +24,6 @@ pub(super) async fn judge_version(client: &Client) -> Result<(), Fault> {
              brings it up to date"
         ))),
     }
-}
-
-pub(super) async fn shape(client: &Client) -> Result<Shape, Fault> {
-    let rooms = schema::columns_of(client, "rooms").await?;
-    Ok(Shape {
-        has_private_rooms: rooms.iter().any(|column| column == "is_private"),
-    })
-}
-
-/// Whether `users` is somebody else's: it has more than this program puts there.
-pub(super) async fn is_shared(client: &Client) -> Result<bool, Fault> {
-    let users = schema::columns_of(client, "users").await?;
-    let ours = ["id", "username", "email", "created_at"];
-    Ok(users.len() != ours.len() || users.iter().any(|column| !ours.contains(&column.as_str())))
 }
 
 /// The tables, in the transaction that fills them.
