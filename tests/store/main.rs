@@ -18,6 +18,8 @@ mod neighbours;
 mod nodes;
 mod read;
 #[cfg(feature = "postgres")]
+mod strangers;
+#[cfg(feature = "postgres")]
 mod tls;
 
 use std::{

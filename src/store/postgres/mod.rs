@@ -89,6 +89,8 @@ mod landing;
 mod lead;
 mod listen;
 mod neighbours;
+mod outcome;
+mod passed;
 mod presence;
 mod reader;
 mod rows;
