@@ -35,6 +35,7 @@ pub(super) struct TakeInSql {
     untaken: Statement,
     last_id: Statement,
     take: Statement,
+    taken: Statement,
     draw: Statement,
     heads: HeadSql,
     passed: Mutex<Passed>,
@@ -69,6 +70,7 @@ impl TakeInSql {
             untaken: client.prepare(&untaken).await?,
             last_id: client.prepare(LAST_ID).await?,
             take: client.prepare(TAKE).await?,
+            taken: client.prepare(TAKEN).await?,
             draw: client.prepare(DRAW).await?,
             heads: HeadSql::prepare(client).await?,
             passed: Mutex::default(),
@@ -103,8 +105,12 @@ const LAST_ID: &str = "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequ
 
 const TAKE: &str = "
     UPDATE messages m SET chat_position = n.position, chat_seq = n.seq, chat_ms = n.ms
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS n (id, position, seq, ms) WHERE m.id = n.id
-    RETURNING m.chat_position = n.position AND m.chat_seq IS NOT DISTINCT FROM n.seq AND m.chat_ms = n.ms";
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS n (id, position, seq, ms) WHERE m.id = n.id";
+
+/// How many are as [`TAKE`] was to make them: whoever is not there may have been kept from it without a word.
+const TAKEN: &str = "
+    SELECT count(*) FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS n (id, position, seq, ms)
+    JOIN messages m ON m.id = n.id AND m.chat_position = n.position AND m.chat_seq IS NOT DISTINCT FROM n.seq AND m.chat_ms = n.ms";
 
 /// Takes in some of what is there; how many rows were dealt with. None is left, for now, after 0.
 pub(super) async fn take_in(
@@ -274,9 +280,13 @@ async fn write(
         }
     }
     let params: super::connect::Params<'_> = &[&ids, &positions, &seqs, &ms];
-    let written = client.query(&sql.take, params).await?;
-    let is_as_said = |row: &Row| row.try_get::<_, Option<bool>>(0).ok().flatten() == Some(true);
-    if written.len() != count || !written.iter().all(is_as_said) {
+    let (written, taken) = join(
+        client.execute(&sql.take, params),
+        client.query_one(&sql.taken, params),
+    )
+    .await;
+    written?;
+    if taken?.try_get::<_, i64>(0)? != i64::try_from(count).unwrap_or_default() {
         let why = "a trigger or a rule of another program undoes the change";
         return Err(Stuck::Row(why.into()));
     }

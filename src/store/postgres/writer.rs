@@ -4,10 +4,7 @@
 //! senders share one. Who hears of a commit, and when, is in `landing.rs`; what the statements say in `append.rs` and
 //! `take_in.rs`; this file decides when they run and what a failure means.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use tokio::{sync::mpsc, time::timeout};
 
