@@ -22,6 +22,8 @@ enum Network {
     Works,
     /// What went through ends, and nothing new comes in.
     Cut,
+    /// A line of 1.6 MB/s.
+    Slow,
     /// Nothing moves.
     Held,
     /// Nothing moves on these, which the server knows by these ports; on all others it works.
@@ -72,6 +74,11 @@ impl Proxy {
         self.network.send_replace(Network::HeldFor(ports));
     }
 
+    /// Everything goes through, no faster than such a line carries it.
+    pub fn slow(&self) {
+        self.network.send_replace(Network::Slow);
+    }
+
     /// From now on connections go through again.
     pub fn mend(&self) {
         self.network.send_replace(Network::Works);
@@ -113,12 +120,15 @@ async fn one_way(
         // An end is under way like anything else.
         let read = from.read(&mut bytes).await.unwrap_or(0);
         let moves = |network: &Network| match network {
-            Network::Works => true,
+            Network::Works | Network::Slow => true,
             Network::HeldFor(ports) => !ports.contains(&port),
             Network::Held | Network::Cut => false,
         };
         if !waits(&mut network, moves).await || read == 0 {
             return;
+        }
+        if *network.borrow() == Network::Slow {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         if to.write_all(&bytes[..read]).await.is_err() {
             return;

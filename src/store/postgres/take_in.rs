@@ -50,7 +50,7 @@ impl TakeInSql {
         };
         // A moment beyond what a number of milliseconds can say, or none at all, becomes the present one.
         let untaken = format!(
-            "SELECT m.id::bigint, m.from_user::bigint, m.to_user::bigint, m.room::text, m.content::text,
+            "SELECT m.id::bigint, m.from_user::bigint, m.to_user::bigint, m.room::text, {BEGINNING},
                 CASE WHEN isfinite(m.\"timestamp\") THEN floor(extract(epoch FROM m.\"timestamp\"::timestamptz) * 1000)
                     ELSE floor(extract(epoch FROM now()) * 1000) END::bigint,
                 EXISTS (SELECT 1 FROM users u WHERE u.id = m.from_user),
@@ -82,6 +82,9 @@ impl TakeInSql {
         self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// As much of a text as it takes to know that something is said in it: all of them come while the log is locked.
+const BEGINNING: &str = "CASE WHEN left(m.content::text, 100) ~ '[[:alnum:]]' THEN left(m.content::text, 100) ELSE m.content::text END";
 
 /// What is not passed by: $1 are rows that cannot be changed, $2 rooms that cannot be made. One that may still be made, or is
 /// being made, is waited for.
