@@ -3,7 +3,7 @@
 //! Cut, both sides learn at once that it is. Held, nobody learns anything: connections stand, new ones are taken, and not a
 //! byte goes through in either direction; when it is mended, what was under way arrives, as TCP would have it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -12,6 +12,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
+    time::{MissedTickBehavior, interval},
 };
 
 /// What the network does.
@@ -116,6 +117,8 @@ async fn one_way(
     mut network: watch::Receiver<Network>,
 ) {
     let mut bytes = vec![0; 16 * 1024];
+    let mut line = interval(Duration::from_millis(10));
+    line.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // An end is under way like anything else.
         let read = from.read(&mut bytes).await.unwrap_or(0);
@@ -128,7 +131,7 @@ async fn one_way(
             return;
         }
         if *network.borrow() == Network::Slow {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            line.tick().await;
         }
         if to.write_all(&bytes[..read]).await.is_err() {
             return;

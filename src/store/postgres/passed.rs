@@ -27,6 +27,8 @@ pub(super) struct Passed {
     limit: i64,
     failures: usize,
     since: Instant,
+    /// When rooms that have no row are looked for again, which is to look at all that is not taken in.
+    rooms_at: Instant,
 }
 
 impl Default for Passed {
@@ -38,11 +40,22 @@ impl Default for Passed {
             limit: ROWS,
             failures: 0,
             since: Instant::now(),
+            rooms_at: Instant::now(),
         }
     }
 }
 
 impl Passed {
+    pub(super) fn is_time_for_rooms(&self) -> bool {
+        Instant::now() >= self.rooms_at
+    }
+
+    /// It took so long, of which a bulk of rows must not be made to pay much for each batch.
+    pub(super) fn rooms_looked_for(&mut self, took: Duration) {
+        self.no_rooms.clear();
+        self.rooms_at = Instant::now() + (took * 10).max(Duration::from_millis(50));
+    }
+
     /// The rows and rooms that are passed by in the next transaction, and how many rows it takes; none while nothing is tried.
     pub(super) fn next(&mut self) -> Option<(Vec<i64>, Vec<String>, i64)> {
         let gave_up = self.failures >= FAILURES;

@@ -122,14 +122,22 @@ pub(super) async fn take_in(
     sql: &TakeInSql,
 ) -> Result<usize, Fault> {
     let client = &session.client;
-    add_rooms(client, sql).await?;
+    let mut has_looked = sql.passed().is_time_for_rooms();
+    if has_looked {
+        add_rooms(client, sql).await?;
+    }
     loop {
         let Some((rows, rooms, limit)) = sql.passed().next() else {
             return Ok(0);
         };
         let row = client.query_one(&sql.has_untaken, &[&rows, &rooms]).await?;
         if !row.try_get::<_, bool>(0)? {
-            return Ok(0);
+            if has_looked {
+                return Ok(0);
+            }
+            has_looked = true;
+            add_rooms(client, sql).await?;
+            continue;
         }
         let begun = Instant::now();
         client.batch_execute("BEGIN").await?;
@@ -161,8 +169,9 @@ pub(super) async fn take_in(
 
 /// Makes the rooms that only messages know, as far as a row there needs no more than a name and nobody holds it.
 async fn add_rooms(client: &Client, sql: &TakeInSql) -> Result<(), Fault> {
+    let begun = Instant::now();
     let all = client.query(&sql.missing_rooms, &[]).await?;
-    sql.passed().no_rooms.clear();
+    sql.passed().rooms_looked_for(begun.elapsed());
     if all.is_empty()
         || add(client, client.execute(&sql.add_rooms, &[]))
             .await?
