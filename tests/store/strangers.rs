@@ -342,9 +342,19 @@ async fn a_node_behind_a_slow_line_holds_up_nobody() {
 /// A commit that the server's crash undid is never taken for stored, although its number is another node's afterwards.
 #[tokio::test]
 async fn a_transaction_that_a_crash_has_undone_is_not_taken_for_another_nodes() {
-    let Some(mut server) = Postgres::that_writes_late() else {
-        return;
-    };
+    for _ in 0..4 {
+        let Some(server) = Postgres::that_writes_late() else {
+            return;
+        };
+        if is_number_given_again(server).await {
+            return;
+        }
+    }
+    panic!("the server wrote each time before it was killed");
+}
+
+/// One crash, after which nothing may be acknowledged; whether the number of what was lost was given to another.
+async fn is_number_given_again(mut server: Postgres) -> bool {
     let url = server.url_of_a_new_database();
     let proxy = Proxy::to(server.port).await;
     let through = url.replace(&server.port.to_string(), &proxy.port.to_string());
@@ -377,8 +387,8 @@ async fn a_transaction_that_a_crash_has_undone_is_not_taken_for_another_nodes() 
     if next < xid {
         next = sql(&url, &another.replace("1000", "1001"));
     }
-    assert_eq!(next, xid);
     proxy.mend();
     let answer = soon("an answer", receipt).await;
     assert!(answer.is_err(), "{answer:?}");
+    next == xid
 }
