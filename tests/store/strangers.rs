@@ -362,10 +362,12 @@ async fn is_number_given_again(mut server: Postgres) -> bool {
     log.put(said(2, "before")).await.unwrap();
     sql(
         &url,
-        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF NEW.content = 'lost' THEN PERFORM pg_sleep(60); END IF; RETURN NULL; END $$;
-         CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED
-             FOR EACH ROW EXECUTE FUNCTION wait()",
+        concat!(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ",
+            "IF NEW.content = 'lost' THEN PERFORM pg_sleep(60); END IF; RETURN NULL; END $$; ",
+            "CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED ",
+            "FOR EACH ROW EXECUTE FUNCTION wait()"
+        ),
     );
     let receipt = log.hand_over(said(1, "lost")).await;
     let waits = "SELECT backend_xid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = 'COMMIT'";
