@@ -82,6 +82,9 @@ const IN_MEMORY: &str = "-c fsync=off -c full_page_writes=off";
 /// Waits for the disk, and a little longer: at nearly every moment somebody's commit is on its way.
 const SLOW_COMMITS: &str = "-c commit_delay=20000 -c commit_siblings=0";
 
+/// Writes nothing of its own accord: what nobody has committed is lost when it is killed, with the numbers it had.
+const LATE_WRITES: &str = "-c fsync=off -c wal_writer_delay=10000 -c wal_level=minimal -c max_wal_senders=0 -c autovacuum=off";
+
 /// A server. It ends when this is dropped.
 pub struct Postgres {
     pub port: u16,
@@ -105,6 +108,11 @@ impl Postgres {
     /// One that is as good as always in the middle of a commit.
     pub fn slow() -> Option<Self> {
         Self::with(SLOW_COMMITS)
+    }
+
+    /// One that writes only what it must.
+    pub fn that_writes_late() -> Option<Self> {
+        Self::with(LATE_WRITES)
     }
 
     #[allow(

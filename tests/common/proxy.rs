@@ -3,7 +3,7 @@
 //! Cut, both sides learn at once that it is. Held, nobody learns anything: connections stand, new ones are taken, and not a
 //! byte goes through in either direction; when it is mended, what was under way arrives, as TCP would have it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -12,6 +12,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
+    time::{MissedTickBehavior, interval},
 };
 
 /// What the network does.
@@ -22,6 +23,8 @@ enum Network {
     Works,
     /// What went through ends, and nothing new comes in.
     Cut,
+    /// A line of 1.6 MB/s.
+    Slow,
     /// Nothing moves.
     Held,
     /// Nothing moves on these, which the server knows by these ports; on all others it works.
@@ -72,6 +75,11 @@ impl Proxy {
         self.network.send_replace(Network::HeldFor(ports));
     }
 
+    /// Everything goes through, no faster than such a line carries it.
+    pub fn slow(&self) {
+        self.network.send_replace(Network::Slow);
+    }
+
     /// From now on connections go through again.
     pub fn mend(&self) {
         self.network.send_replace(Network::Works);
@@ -109,16 +117,21 @@ async fn one_way(
     mut network: watch::Receiver<Network>,
 ) {
     let mut bytes = vec![0; 16 * 1024];
+    let mut line = interval(Duration::from_millis(10));
+    line.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // An end is under way like anything else.
         let read = from.read(&mut bytes).await.unwrap_or(0);
         let moves = |network: &Network| match network {
-            Network::Works => true,
+            Network::Works | Network::Slow => true,
             Network::HeldFor(ports) => !ports.contains(&port),
             Network::Held | Network::Cut => false,
         };
         if !waits(&mut network, moves).await || read == 0 {
             return;
+        }
+        if *network.borrow() == Network::Slow {
+            line.tick().await;
         }
         if to.write_all(&bytes[..read]).await.is_err() {
             return;

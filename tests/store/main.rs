@@ -20,6 +20,8 @@ mod nodes;
 mod odd;
 mod read;
 #[cfg(feature = "postgres")]
+mod strangers;
+#[cfg(feature = "postgres")]
 mod tls;
 
 use std::{

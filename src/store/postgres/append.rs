@@ -1,16 +1,16 @@
 //! One batch of messages as one transaction, in two trips to the server; `mod.rs` says what is locked and why.
 //!
 //! 1. Begin; lock the senders, recipients and rooms that nobody else holds; look for the nonces.
-//! 2. Lock the log; insert with ids and seqs, and move the ends of the conversations, by one statement; commit.
+//! 2. Lock the log, draw ids, insert, and move the ends of the conversations, by one statement (`append.sql`); commit.
 //!
-//! The statements of a trip are sent at once, and each starts when the one before it has ended. So from the moment in which
-//! the log is locked nothing waits for this node, not even when it freezes. The price: what the first trip could not see,
-//! since another node stored it meanwhile (the same nonce) or drew it (numbers ahead), is found by the database in the
-//! second, which then stores nothing and is begun again.
+//! The statements of a trip are sent at once, and each starts when all of it is there and the one before it has ended. So
+//! from the moment in which the log is locked nothing waits for this node, not even when it freezes or its line is slow. The
+//! price: what the first trip could not see, since another node stored it meanwhile (the same nonce), is found by the database
+//! in the second, which then stores nothing and is begun again.
 
 use std::collections::{HashMap, HashSet};
 
-use futures_util::future::{join, join3, join4};
+use futures_util::future::{join, join4};
 use tokio_postgres::{Client, Error, Row, Statement, error::SqlState};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     schema::Shape,
 };
 use crate::{
-    protocol::{Message, MessageId, Place, Timestamp},
+    protocol::{Content, Message, MessageId, Place, Timestamp},
     store::NewMessage,
 };
 
@@ -40,6 +40,7 @@ pub(super) struct AppendSql {
 
 impl AppendSql {
     pub(super) async fn prepare(client: &Client, shape: Shape) -> Result<Self, Error> {
+        client.batch_execute(FUNCTIONS).await?;
         let open = match shape.has_private_rooms {
             true => "AND is_private IS NOT TRUE",
             false => "",
@@ -67,49 +68,11 @@ const NONCES: &str = "
     FROM unnest($1::bigint[], $2::bytea[]) AS n (from_user, nonce)
     CROSS JOIN LATERAL (SELECT * FROM messages WHERE from_user = n.from_user AND chat_nonce = n.nonce LIMIT 1) m";
 
-/// $1 … $5 are the columns, $6 is when, $7 how many numbers to draw. Numbers that a connection drew ahead may lie before the
-/// end of the log: those are passed by. When fewer are left than there are messages, a division by nothing undoes it all.
-const INSERT: &str = r#"
-    WITH new AS (
-        SELECT *, CASE WHEN room IS NULL THEN least(from_user, to_user) END AS low,
-            CASE WHEN room IS NULL THEN greatest(from_user, to_user) END AS high
-        FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bytea[])
-            WITH ORDINALITY AS n (from_user, to_user, room, content, nonce, ord)),
-    drawn AS (
-        SELECT id, row_number() OVER (ORDER BY id) AS ord
-        FROM (SELECT nextval(pg_get_serial_sequence('messages', 'id'))::bigint AS id FROM generate_series(1, $7::bigint)) AS d
-        WHERE id > (SELECT position FROM chat_log)),
-    placed AS (
-        SELECT new.*, id, row_number() OVER (PARTITION BY room, low, high ORDER BY ord) AS nth,
-            count(*) OVER (PARTITION BY room, low, high) AS all_of_it
-        FROM new JOIN drawn USING (ord)),
-    moved AS (
-        UPDATE chat_log SET position = (SELECT max(id) / (count(*) = cardinality($1))::int FROM placed)),
-    rooms_moved AS (
-        INSERT INTO chat_rooms AS old (name, last_position, last_seq)
-        SELECT room, max(id), count(*) + CASE WHEN EXISTS (SELECT 1 FROM chat_rooms c WHERE c.name = room) THEN 0
-            ELSE coalesce((SELECT m.chat_seq FROM messages m WHERE m.room = placed.room AND m.chat_position > 0
-                ORDER BY m.chat_position DESC LIMIT 1), 0) END
-        FROM placed WHERE room IS NOT NULL GROUP BY room
-        ON CONFLICT (name) DO UPDATE
-            SET last_position = excluded.last_position, last_seq = old.last_seq + excluded.last_seq
-        RETURNING name, last_seq),
-    pairs_moved AS (
-        INSERT INTO chat_dms AS old (low, high, last_position, last_seq)
-        SELECT low, high, max(id), count(*) FROM placed WHERE room IS NULL GROUP BY low, high
-        ON CONFLICT (low, high) DO UPDATE
-            SET last_position = excluded.last_position, last_seq = old.last_seq + excluded.last_seq
-        RETURNING low, high, last_seq),
-    counted AS (
-        SELECT placed.*, coalesce(r.last_seq, p.last_seq) - all_of_it + nth AS seq
-        FROM placed LEFT JOIN rooms_moved r ON r.name = placed.room
-        LEFT JOIN pairs_moved p ON p.low = placed.low AND p.high = placed.high),
-    stored AS (
-        INSERT INTO messages
-            (id, chat_position, from_user, to_user, room, content, "timestamp", chat_ms, chat_seq, chat_nonce)
-        SELECT id, id, from_user, to_user, room, content, to_timestamp($6::bigint / 1000.0), $6, seq, nonce
-        FROM counted ORDER BY ord)
-    SELECT id, seq FROM counted ORDER BY ord"#;
+/// The functions that a session needs, made in it.
+const FUNCTIONS: &str = include_str!("append.sql");
+
+const INSERT: &str =
+    "SELECT o_before, o_ids, o_seqs, o_contents FROM pg_temp.chat_append($1, $2, $3, $4, $5, $6)";
 
 /// A batch of which is known what is to be stored. Its transaction is open.
 #[derive(Debug)]
@@ -121,8 +84,16 @@ pub(super) struct Planned {
     pub(super) xid: String,
 }
 
-/// Where the log ended, and the id and seq of each message that was stored after that.
-pub(super) type Numbers = (i64, Vec<(i64, i64)>);
+/// What the database says of the messages that it stored.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// Where the log ended before.
+    before: i64,
+    /// The id and the seq of each, in order.
+    of: Vec<(i64, i64)>,
+    /// What they say, where that is not what was sent.
+    contents: Option<Vec<String>>,
+}
 
 /// A batch that is committed.
 #[derive(Debug)]
@@ -167,78 +138,94 @@ pub(super) async fn store(
     planned: &Planned,
     batch: &[&NewMessage],
     now: Timestamp,
-    numbers_too_many: usize,
 ) -> Result<Numbers, Fault> {
     let client = &session.client;
     if planned.wanted.is_empty() {
         client.batch_execute("COMMIT").await.map_err(of_commit)?;
-        return Ok((0, Vec::new()));
+        return Ok(Numbers::default());
     }
     let rows = Rows::of(planned.wanted.iter().map(|&at| batch[at]));
-    let numbers = planned.wanted.len() + numbers_too_many;
-    let (ms, numbers) = (now.unix_ms(), i64::try_from(numbers).unwrap_or(i64::MAX));
-    let (locked, inserted, committed) = join3(
-        client.query_one(&sql.lock, &[]),
-        client.query(
-            &sql.insert,
-            &[
-                &rows.from,
-                &rows.to,
-                &rows.rooms,
-                &rows.contents,
-                &rows.nonces,
-                &ms,
-                &numbers,
-            ],
-        ),
-        client.batch_execute("COMMIT"),
-    )
-    .await;
+    let ms = now.unix_ms();
+    let params: super::connect::Params<'_> = &[
+        &rows.from,
+        &rows.to,
+        &rows.rooms,
+        &rows.contents,
+        &rows.nonces,
+        &ms,
+    ];
+    let insert = client.query_one(&sql.insert, params);
+    let (inserted, committed) = join(insert, client.batch_execute("COMMIT")).await;
     // After the first error the commit stores nothing, whatever it says.
-    let locked = locked.map_err(of_commit)?;
     let inserted = inserted.map_err(|error| match is_a_race(&error) {
         true => Fault::Raced(error),
         false => of_commit(error),
     })?;
     committed.map_err(of_commit)?;
-    let read = || -> Result<_, Error> {
-        let numbers = inserted
-            .iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        Ok((locked.try_get(0)?, numbers.collect::<Result<_, Error>>()?))
-    };
-    read().map_err(|error| Fault::Unknown(error.to_string()))
+    numbers(&inserted).map_err(|error| Fault::Unknown(error.to_string()))
 }
 
-/// What was taken between the trips, or was drawn ahead.
+fn numbers(row: &Row) -> Result<Numbers, Error> {
+    let (ids, seqs): (Vec<i64>, Vec<i64>) = (row.try_get(1)?, row.try_get(2)?);
+    Ok(Numbers {
+        before: row.try_get(0)?,
+        of: ids.into_iter().zip(seqs).collect(),
+        contents: row.try_get(3)?,
+    })
+}
+
+/// What another node stored between the trips.
 fn is_a_race(error: &Error) -> bool {
-    [
-        SqlState::UNIQUE_VIOLATION,
-        SqlState::DIVISION_BY_ZERO,
-        SqlState::NOT_NULL_VIOLATION,
-    ]
-    .iter()
-    .any(|code| error.code() == Some(code))
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
-/// What was committed in a transaction whose answer was lost: ids and seqs, as [`store`] would have told them.
+/// What was committed in a transaction whose answer was lost, as [`store`] would have told it; `None` when what bears its
+/// name is not what it stored. A server that crashed gives a name to another transaction when it had not yet written
+/// anything of the first; so rows are believed only if they say what was sent, by whom, where, and when.
 pub(super) async fn stored_by(
     client: &Client,
     planned: &Planned,
+    batch: &[&NewMessage],
+    now: Timestamp,
     after: i64,
-) -> Result<Numbers, Error> {
+) -> Result<Option<Numbers>, Error> {
     let xid = row_xid(&planned.xid);
-    let mut numbers = Vec::with_capacity(planned.wanted.len());
-    for row in client.query(STORED_BY, &[&after, &xid]).await? {
-        numbers.push((row.try_get(0)?, row.try_get(1)?));
+    let found = client.query(STORED_BY, &[&after, &xid]).await?;
+    let wanted = planned.wanted.iter().map(|&at| batch[at]);
+    if found.len() != planned.wanted.len() {
+        return Ok(None);
     }
-    let first: Option<&(i64, i64)> = numbers.first();
-    Ok((first.map_or(after, |first| first.0 - 1), numbers))
+    let (mut of, mut contents) = (Vec::with_capacity(found.len()), Vec::new());
+    for (row, new) in found.iter().zip(wanted) {
+        if !is_of(row, new, now)? {
+            return Ok(None);
+        }
+        of.push((row.try_get(0)?, row.try_get(1)?));
+        contents.push(row.try_get(7)?);
+    }
+    Ok(Some(Numbers {
+        before: of.first().map_or(after, |first: &(i64, i64)| first.0 - 1),
+        of,
+        contents: Some(contents),
+    }))
 }
 
 const STORED_BY: &str = "
-    SELECT chat_position, chat_seq FROM messages
-    WHERE chat_position > 0 AND chat_position > $1 AND xmin::text::bigint = $2 ORDER BY chat_position";
+    SELECT chat_position, chat_seq, from_user::bigint, to_user::bigint, room::text, chat_ms, chat_nonce, content::text
+    FROM messages WHERE chat_position > 0 AND chat_position > $1 AND xmin::text::bigint = $2 ORDER BY chat_position";
+
+/// Whether it was stored for this message. What it says may have been changed by a trigger; then its nonce names it.
+fn is_of(row: &Row, new: &NewMessage, now: Timestamp) -> Result<bool, Error> {
+    let rows = Rows::of(std::iter::once(new));
+    let (from, to, room): (i64, Option<i64>, Option<&str>) =
+        (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+    let (ms, nonce, content): (Option<i64>, Option<&[u8]>, &str) =
+        (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
+    let is_named = nonce.is_some() || content == new.content.as_str();
+    let is_here = rows.to == [to] && rows.rooms == [room];
+    let is_own = rows.from == [from] && rows.nonces == [nonce] && ms == Some(now.unix_ms());
+    Ok(is_named && is_here && is_own)
+}
 
 /// A transaction's name as its rows bear it in `xmin`: the lower half.
 pub(super) fn row_xid(xid: &str) -> i64 {
@@ -255,19 +242,26 @@ impl Planned {
     pub(super) fn outcomes(
         mut self,
         batch: &[&NewMessage],
-        (before, numbers): Numbers,
+        numbers: Numbers,
         now: Timestamp,
     ) -> Result<Done, Fault> {
-        if numbers.len() != self.wanted.len() {
+        if numbers.of.len() != self.wanted.len() {
             let why = "not as many rows were stored as were sent";
             return Err(Fault::Unknown(why.into()));
         }
-        let mut numbers = self.wanted.iter().zip(numbers).peekable();
+        let before = numbers.before;
+        let mut contents = numbers.contents.map(Vec::into_iter);
+        let mut numbers = self.wanted.iter().zip(numbers.of).peekable();
         let mut outcomes = Vec::with_capacity(batch.len());
         for (at, new) in batch.iter().enumerate() {
             let own = numbers.next_if(|(wanted, _)| **wanted == at);
-            let stored =
-                own.and_then(|(_, (id, seq))| Some(message(new, MessageId::new(id)?, seq, now)));
+            let stored = own.and_then(|(_, (id, seq))| {
+                let said = match &mut contents {
+                    Some(contents) => Content::new(&contents.next()?).ok()?,
+                    None => new.content.clone(),
+                };
+                Some(message(new, MessageId::new(id)?, seq, now, said))
+            });
             outcomes.push(match stored {
                 Some(message) => self.known.add(message),
                 None => self.known.judge_again(new),
@@ -277,14 +271,14 @@ impl Planned {
     }
 }
 
-fn message(new: &NewMessage, id: MessageId, seq: i64, now: Timestamp) -> Message {
+fn message(new: &NewMessage, id: MessageId, seq: i64, now: Timestamp, content: Content) -> Message {
     Message {
         id,
         seq,
         from: new.from,
         username: new.username.clone(),
         place: new.place.clone(),
-        content: new.content.clone(),
+        content,
         timestamp: now,
         nonce: new.nonce.clone(),
     }

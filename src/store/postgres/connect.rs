@@ -5,7 +5,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    ClientWrapper, Hook, Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts,
+};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Config, Connection, Error, Row, Socket, error::SqlState, types::ToSql,
@@ -21,6 +23,10 @@ use crate::store::{Options, StoreError};
 
 /// Values for the placeholders of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// What is said to be stored survives a power cut, whatever the database's default is; a stricter one stays.
+const DURABLE: &str = "
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 /// Where the database is.
 #[derive(Clone)]
@@ -57,7 +63,7 @@ impl Database {
         // A session that stands still in a transaction may hold the log's lock: it ends before others lose patience.
         // A statement that runs longer than anybody waits for it is of no use.
         let settings = format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=2000 -c client_min_messages=warning -c jit=off",
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=2000 -c client_min_messages=warning -c jit=off -c default_transaction_isolation=read\\ committed",
             patience.as_millis(),
             patience.as_millis(),
         );
@@ -87,7 +93,12 @@ impl Database {
             // Whoever asks through the client hears of it.
             let _ = connection.await;
         });
-        Ok(Session { client, driver })
+        let session = Session { client, driver };
+        match timeout(self.patience, session.client.batch_execute(DURABLE)).await {
+            Ok(Ok(())) => Ok(session),
+            Ok(Err(error)) => Err(OpenError::of_connect(error)),
+            Err(_) => Err(OpenError::Silent("it did not answer in time".into())),
+        }
     }
 
     /// A connection that the caller drives.
@@ -124,7 +135,14 @@ impl Pool {
         let given = config.get_options().unwrap_or_default().to_owned();
         config.options(format!("{given} -c enable_seqscan=off"));
         let manager = Manager::from_config(config, database.tls.clone(), fast);
+        let durable = Hook::async_fn(|object: &mut ClientWrapper, _| {
+            Box::pin(async move {
+                let set = object.batch_execute(DURABLE).await;
+                set.map_err(deadpool_postgres::HookError::Backend)
+            })
+        });
         let pool = deadpool_postgres::Pool::builder(manager)
+            .post_create(durable)
             .max_size(options.readers.max(1) as usize)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {

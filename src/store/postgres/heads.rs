@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Statement};
 
 /// A conversation, as a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,42 +157,8 @@ impl Heads {
     }
 }
 
-/// Positions that nobody else will ever have: numbers of the table's own sequence, beyond `last`. The log MUST be locked.
-///
-/// `first` was drawn already, under the same lock. What the sequence gives may lie behind the log, when a connection drew
-/// numbers ahead; those are passed by, and others are drawn.
-pub(super) async fn draw(
-    client: &Client,
-    sql: &Statement,
-    last: i64,
-    count: usize,
-    first: Vec<Row>,
-) -> Result<Vec<i64>, Error> {
-    let mut drawn = Vec::with_capacity(count);
-    let mut rows = first;
-    loop {
-        for row in rows {
-            let number: i64 = row.try_get(0)?;
-            if number > last {
-                drawn.push(number);
-            }
-        }
-        if drawn.len() >= count {
-            break;
-        }
-        rows = client.query(sql, &[&as_count(count - drawn.len())]).await?;
-    }
-    drawn.sort_unstable();
-    Ok(drawn)
-}
-
-/// The placeholder of [`DRAW`].
-pub(super) fn as_count(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// The statement for [`draw`].
-pub(super) const DRAW: &str = "SELECT nextval(pg_get_serial_sequence('messages', 'id'))::bigint FROM generate_series(1, $1::bigint)";
+/// Numbers after $1 that nobody else will ever have and no row has, so many as $2 (`append.sql`). The log MUST be locked.
+pub(super) const DRAW: &str = "SELECT pg_temp.chat_draw($1, $2)";
 
 /// Locks the log until the transaction ends, and tells where it ends. Of what is waited for after that, nothing is worth
 /// that all the others wait as well; the setting comes after the lock, since what a `WITH` locks is not torn apart.

@@ -9,8 +9,9 @@
 //! The price is that commits stand in line, over all nodes. Each node makes one transaction of what arrived while its last
 //! one was under way (`writer.rs`), so it is commits that are bounded by that line, and messages are not.
 //!
-//! Lock, assignment, insertion and commit go to the server at once (`append.rs`): while the log is locked nobody waits for a
-//! node, however slow its network is, and one that freezes holds up nobody. Nothing that somebody else may hold is waited for
+//! Lock, assignment and insertion are one statement, a function of the session's own (`append.sql`; the role may make
+//! temporary objects, as all may by default), and the commit is sent with it: the log is locked when all that is stored has
+//! arrived, so nobody waits for a node, however slow its network is, and one that freezes holds up nobody. Nothing that somebody else may hold is waited for
 //! either. The rows of senders, recipients and rooms are locked before and only where nobody is in the way (`SKIP LOCKED`):
 //! who cannot be locked gets `Unavailable`, alone. Taking foreign rows in needs more trips; a node that freezes in one of
 //! those loses the lock with its session (`idle_in_transaction_session_timeout`).
@@ -20,12 +21,19 @@
 //! [`LOOK_EVERY`]) takes it into the log: position and seq are assigned like its own messages', after the foreigner's
 //! commit, under the log's lock and no other; rows that are locked are passed by until the next look. So a foreign
 //! transaction that stays open stalls nobody, and its rows come when it ends, after what was stored in between. What is
-//! no message (blank, nobody's, in no room) gets position 0, which no reader sees, and a line in the log. The messages that
-//! were there before this program are taken in the same way, before the first client is served.
+//! no message (blank, nobody's, in no room) gets position 0, which no reader sees, and a line in the log. A row that cannot be
+//! changed (a trigger, a rule, a constraint that it breaks) is passed by, named in the log once and tried again each minute;
+//! after a hundred of them in a row the rest waits as well. One whose room a foreign transaction is making waits for that.
+//! The messages that were there before this program are taken in the same way, before the first client is served. Of a bulk
+//! one batch is taken in between any two of a node's own.
+//!
+//! What is acknowledged is what the database says it stored. A message that a trigger of theirs throws away, or moves to
+//! somebody else, is refused, alone; one whose text it changes is told with that text. Repeated under its nonce, the latter is
+//! refused as another message, since what was sent first is not known any more.
 //!
 //! A row keeps its own `id`. Own messages draw theirs from the table's sequence under the lock and take it for their
-//! position too; so does a foreign row that is taken in before a later id. One that comes late gets a number that no row
-//! has. So the id on the wire is nearly always the one in the table, and never that of another row.
+//! position too; so does a foreign row that is taken in before a later id. One that comes late, or with an id that the
+//! sequence has not given yet, gets a number that no row has. A sequence that was set back is moved on. So the id on the wire is nearly always the one in the table, and never that of another row.
 //!
 //! # What others change later
 //! Rows that are in the log stay theirs to change. What says nothing any more (`content` emptied or blank), or is nobody's, is
@@ -67,6 +75,9 @@
 //! | the server refused the commit | the same | nothing is stored |
 //! | the connection broke, or patience ended, after `COMMIT` was sent; the server was shut down in it | what a new connection learns from `pg_xact_status` until patience ends, else `Uncertain` | it may be stored; if it is, the cursor finds it and the feed tells it |
 //!
+//! A server that crashed may give the name of a transaction of which it had written nothing to another one. So rows are
+//! believed to be ours only if sender, place, moment, and nonce or text are.
+//!
 //! A standby that takes over without the last commits of the server it replaces may give their names to others; who fails
 //! over like that has lost acknowledged messages already. A node that finds the log to end before what it has told, or under
 //! another epoch than it serves, within [`LOOK_EVERY`] gives the log a new epoch, says so in the log and ends, as if its
@@ -106,6 +117,8 @@ mod landing;
 mod lead;
 mod listen;
 mod neighbours;
+mod outcome;
+mod passed;
 mod presence;
 mod reader;
 mod rights;

@@ -4,25 +4,18 @@
 //! senders share one. Who hears of a commit, and when, is in `landing.rs`; what the statements say in `append.rs` and
 //! `take_in.rs`; this file decides when they run and what a failure means.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use tokio::{
-    sync::mpsc,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     announce::Announcer,
     append::{self, AppendSql, row_xid},
     connect::{Database, Session},
-    error::{Fault, OpenError, is_lost, text, translate},
-    heads::STATUS,
+    error::{Fault, OpenError, text, translate},
     landing::{Landed, Reply},
     listen::Bell,
-    presence,
+    outcome, presence,
     schema::Shape,
     take_in::{self, TakeInSql},
 };
@@ -94,10 +87,15 @@ impl Writer {
     /// Works until [`Job::Stop`].
     pub(super) async fn run(mut self) {
         let mut jobs = Vec::with_capacity(self.batch_max);
+        let mut foreign = false;
         loop {
-            let taken = self.line.recv_many(&mut jobs, self.batch_max).await;
+            // Of many foreign rows a batch is taken in between any two of our own, and while nothing of ours is in line.
+            let taken = match foreign && self.line.is_empty() && !self.line.is_closed() {
+                true => 1,
+                false => self.line.recv_many(&mut jobs, self.batch_max).await,
+            };
             let mut stop = taken == 0;
-            let (mut batch, mut replies, mut foreign) = (Vec::new(), Vec::new(), false);
+            let (mut batch, mut replies) = (Vec::new(), Vec::new());
             for job in jobs.drain(..) {
                 match job {
                     Job::Append { message, reply } => {
@@ -112,7 +110,7 @@ impl Writer {
                 self.commit(batch, replies).await;
             }
             if foreign && !stop {
-                self.take_in().await;
+                foreign = self.take_in().await;
             }
             if stop {
                 return;
@@ -165,25 +163,21 @@ impl Writer {
 
     /// A transaction; more than one where others are quicker.
     async fn transact(&mut self, batch: &[&NewMessage]) -> Result<(i64, append::Done), Fault> {
-        for numbers_too_many in NUMBERS_TOO_MANY {
-            match self.attempt(batch, numbers_too_many).await {
+        for _ in 1..ATTEMPTS {
+            match self.attempt(batch).await {
                 Err(Fault::Raced(error)) => {
                     tracing::debug!(error = %text(&error), "a batch is begun again");
                 }
                 ended => return ended,
             }
         }
-        match self.attempt(batch, 0).await {
+        match self.attempt(batch).await {
             Err(Fault::Raced(error)) => Err(Fault::Undone(translate(error))),
             ended => ended,
         }
     }
 
-    async fn attempt(
-        &mut self,
-        batch: &[&NewMessage],
-        numbers_too_many: usize,
-    ) -> Result<(i64, append::Done), Fault> {
+    async fn attempt(&mut self, batch: &[&NewMessage]) -> Result<(i64, append::Done), Fault> {
         let (begun, now, patience) = (Instant::now(), self.clock.now(), self.database.patience);
         let late = |_| {
             Fault::Undone(StoreError::Unavailable(
@@ -200,7 +194,7 @@ impl Writer {
         if planned.stores() {
             self.told.announcer.begins(xid);
         }
-        let done = self.store(planned, batch, now, numbers_too_many).await;
+        let done = self.store(planned, batch, now).await;
         match &done {
             Ok(_) => self.counters.commits.observe(begun.elapsed(), batch.len()),
             Err(_) => self.told.announcer.ended(xid),
@@ -213,7 +207,6 @@ impl Writer {
         planned: append::Planned,
         batch: &[&NewMessage],
         now: Timestamp,
-        numbers_too_many: usize,
     ) -> Result<append::Done, Fault> {
         let Some(ready) = &self.ready else {
             return Err(Fault::Undone(StoreError::Unavailable(
@@ -221,12 +214,12 @@ impl Writer {
             )));
         };
         let (session, sql) = (&ready.session, &ready.append);
-        let stored = append::store(session, sql, &planned, batch, now, numbers_too_many);
+        let stored = append::store(session, sql, &planned, batch, now);
         let stored = timeout(self.database.patience, stored);
         let late = || Fault::Unknown("the commit was not answered in time".into());
         let numbers = match stored.await.unwrap_or_else(|_| Err(late())) {
             Ok(numbers) => numbers,
-            Err(Fault::Unknown(why)) => self.find_out(&planned, why).await?,
+            Err(Fault::Unknown(why)) => self.find_out(&planned, batch, now, why).await?,
             Err(fault) => return Err(self.undo(fault).await),
         };
         planned.outcomes(batch, numbers, now)
@@ -251,7 +244,7 @@ impl Writer {
             }
             // Whoever waits for the log for longer than this has time to say so.
             let half = self.database.patience.as_millis() / 2;
-            let settings = format!("{DURABLE}; {PLANS}; SET lock_timeout = {half}");
+            let settings = format!("{PLANS}; SET lock_timeout = {half}");
             session.client.batch_execute(&settings).await?;
             let append = AppendSql::prepare(&session.client, self.shape).await?;
             let take_in = TakeInSql::prepare(&session.client, self.shape).await?;
@@ -285,13 +278,18 @@ impl Writer {
     async fn find_out(
         &mut self,
         planned: &append::Planned,
+        batch: &[&NewMessage],
+        now: Timestamp,
         why: String,
     ) -> Result<append::Numbers, Fault> {
         self.ready = None;
         if !planned.stores() {
             return Ok(append::Numbers::default());
         }
-        let ended = timeout(self.database.patience, self.ended_as(planned)).await;
+        // Nothing of it is fed, so it lies after this.
+        let after = self.told.announcer.announced().await;
+        let ended = outcome::ended_as(&self.database, planned, batch, now, after);
+        let ended = timeout(self.database.patience, ended).await;
         match ended.ok().flatten() {
             Some(Some(numbers)) => {
                 tracing::warn!(%why, "the connection broke in a commit, which was made all the same");
@@ -309,83 +307,42 @@ impl Writer {
         }
     }
 
-    /// What became of a transaction, once it has ended: what it stored, or `Some(None)` when it was undone; `None` when the
-    /// server cannot tell any more.
-    async fn ended_as(&self, planned: &append::Planned) -> Option<Option<append::Numbers>> {
-        // Nothing of it is fed, so it lies after this.
-        let after = self.told.announcer.announced().await;
-        loop {
-            if let Ok(session) = self.database.connect().await {
-                let client = &session.client;
-                let status = client.query_one(STATUS, &[&planned.xid]).await;
-                let status = status.and_then(|row| row.try_get::<_, Option<String>>(0));
-                let lost = match status.map(|status| status.unwrap_or_default()).as_deref() {
-                    Ok("in progress") => None,
-                    Ok("aborted") => return Some(None),
-                    Ok("committed") => match append::stored_by(client, planned, after).await {
-                        Ok(numbers) => return Some(Some(numbers)),
-                        Err(error) => Some(error),
-                    },
-                    Ok(_) => return None,
-                    Err(_) => None,
-                };
-                // Its words are final; without any, it is asked again.
-                if lost.is_some_and(|error| !is_lost(&error)) {
-                    return None;
-                }
+    /// Takes some of other programs' rows into the log; whether there may be more.
+    async fn take_in(&mut self) -> bool {
+        let patience = self.database.patience;
+        let taken = match self.ready().await {
+            Ok(ready) => {
+                let taken = take_in::take_in(&ready.session, &ready.append, &ready.take_in);
+                timeout(patience, taken).await.unwrap_or_else(|_| {
+                    Err(Fault::Unknown("the database did not answer in time".into()))
+                })
             }
-            sleep(ASK_AGAIN_AFTER).await;
-        }
-    }
-
-    /// Takes other programs' rows into the log, until there are none that can be had now.
-    async fn take_in(&mut self) {
-        loop {
-            let patience = self.database.patience;
-            let taken = match self.ready().await {
-                Ok(ready) => {
-                    let now = timeout(
-                        patience,
-                        take_in::take_in(&ready.session, &ready.append, &ready.take_in),
-                    );
-                    now.await.unwrap_or_else(|_| {
-                        Err(Fault::Unknown("the database did not answer in time".into()))
-                    })
-                }
-                Err(fault) => Err(fault),
-            };
-            match taken {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(fault) => {
-                    // What was taken in after all is found by the cursor, and what was not by the next look.
-                    tracing::warn!(?fault, "other programs' messages could not be taken in");
-                    self.ready = None;
-                    break;
-                }
-            }
-            self.told.bell.ring();
-            if let Err(error) = self.told.announcer.catch_up().await {
-                tracing::warn!(%error, "what was taken in could not be read yet: its readers wait");
-                break;
+            Err(fault) => Err(fault),
+        };
+        match taken {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(fault) => {
+                // What was taken in after all is found by the cursor, and what was not by the next look.
+                tracing::warn!(?fault, "other programs' messages could not be taken in");
+                self.ready = None;
+                return false;
             }
         }
+        self.told.bell.ring();
+        if let Err(error) = self.told.announcer.catch_up().await {
+            tracing::warn!(%error, "what was taken in could not be read yet: its readers wait");
+            return false;
+        }
+        true
     }
 }
-
-/// Between two looks at what became of a commit.
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
-
-/// What is acknowledged survives a power cut, whatever the database's default is; a stricter one stays.
-const DURABLE: &str = "
-    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 /// Every statement is a search in indexes, whatever the tables' sizes are while its plan is made: it is made once.
 const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
 
-/// Numbers drawn beyond those that are needed, by attempt: some may lie before the end of the log, when connections of other
-/// programs draw ahead (`CACHE`).
-const NUMBERS_TOO_MANY: [usize; 4] = [0, 100, 1000, 10_000];
+/// At a transaction that another node's made impossible.
+const ATTEMPTS: usize = 4;
 
 fn fail(replies: Vec<Reply>, fault: Fault) {
     let error = StoreError::from(fault);
