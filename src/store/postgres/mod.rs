@@ -73,6 +73,7 @@
 //! without. To `users` and `rooms` nothing: what this program must know of them lies in tables of its own, which begin with
 //! `chat_` (`schema.sql`). Of times without a zone the session's zone is taken, once: what is sent is kept in milliseconds.
 
+mod address;
 mod announce;
 mod append;
 mod beside;
@@ -97,6 +98,7 @@ mod secrets;
 mod take_in;
 mod tls;
 mod transfer;
+mod unjudged;
 mod url;
 mod users;
 mod visit;
@@ -151,6 +153,19 @@ pub struct WriterHandle {
     announcer: Arc<Announcer>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    ended: CancellationToken,
+}
+
+/// A task without which nothing can be served: however it ends, `ended` hears of it.
+fn watched<F: Future<Output = ()>>(
+    ended: &CancellationToken,
+    task: F,
+) -> impl Future<Output = ()> + use<F> {
+    let ended = ended.clone().drop_guard();
+    async move {
+        task.await;
+        drop(ended);
+    }
 }
 
 impl PgStore {
@@ -171,7 +186,8 @@ impl PgStore {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let bell = listen::Bell::default();
         let (landed, commits) = mpsc::channel(landing::AT_MOST);
-        tasks.spawn(landing::run(announcer.clone(), commits));
+        let ended = CancellationToken::new();
+        tasks.spawn(watched(&ended, landing::run(announcer.clone(), commits)));
         let told = writer::Told {
             announcer: announcer.clone(),
             landed,
@@ -185,7 +201,7 @@ impl PgStore {
             counters,
             opened.shape,
         );
-        tasks.spawn(writer.run());
+        tasks.spawn(watched(&ended, writer.run()));
         let listener = listen::Listener {
             database,
             pool: pool.clone(),
@@ -193,13 +209,14 @@ impl PgStore {
             jobs: jobs.clone(),
             bell,
         };
-        tasks.spawn(listener.run(stop.clone()));
+        tasks.spawn(watched(&ended, listener.run(stop.clone())));
         tasks.close();
         let handle = WriterHandle {
             jobs: jobs.clone(),
             announcer,
             stop,
             tasks,
+            ended,
         };
         let store = Self {
             database: at,
@@ -234,6 +251,11 @@ impl PgStore {
 }
 
 impl WriterHandle {
+    /// Resolves when a task has ended that must not, but by [`stop`](Self::stop).
+    pub async fn failed(&self) {
+        self.ended.cancelled().await;
+    }
+
     /// Commits what is in line, ends the feed and closes the connections.
     pub async fn stop(self) {
         self.stop.cancel();
