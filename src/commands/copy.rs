@@ -20,10 +20,11 @@ use crate::{
 /// What `copy` takes.
 #[derive(Args, Debug)]
 pub struct CopyArgs {
-    /// The database that is read: a file, or postgres://user:password@host/database
+    /// The database that is read: a file, postgres://user@host/database (its password may stand in PGPASSWORD), or env:NAME for
+    /// what the environment variable NAME says, such as env:DATABASE_URL: arguments can be seen by everybody on the machine
     #[arg(value_name = "FROM")]
     from: String,
-    /// The one that is written: a new file, or an empty PostgreSQL database
+    /// The one that is written, in the same words: a new file, or an empty PostgreSQL database
     #[arg(value_name = "TO")]
     to: String,
 }
@@ -47,6 +48,15 @@ pub(super) async fn run(args: &CopyArgs) -> Result<u8, StartupError> {
 }
 
 fn place(name: &str, given: &str) -> Result<Location, StartupError> {
+    let said = match given.strip_prefix("env:") {
+        Some(variable) => Some(std::env::var(variable).map_err(|_| {
+            StartupError::Usage(format!(
+                "{name} is {given:?}, and there is no such environment variable: set it, or give the database itself"
+            ))
+        })?),
+        None => None,
+    };
+    let given = said.as_deref().unwrap_or(given);
     let is_postgres = given.starts_with("postgres://") || given.starts_with("postgresql://");
     if is_postgres && cfg!(not(feature = "postgres")) {
         return Err(StartupError::Usage(format!(

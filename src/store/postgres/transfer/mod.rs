@@ -56,11 +56,12 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 async fn enter(url: &Url) -> Result<Session, Fault> {
-    let database = Database::parse(url.as_str(), PATIENCE)?;
-    let session = database.connect().await?;
+    let at = |error| Fault::of(url, error);
+    let database = Database::parse(url.as_str(), PATIENCE).map_err(at)?;
+    let session = database.connect().await.map_err(at)?;
     let client = &session.client;
     client.batch_execute(NO_HURRY).await?;
-    schema::judge_server(client).await?;
+    schema::judge_server(client).await.map_err(at)?;
     if !presence::claim(client).await? {
         let who = presence::holders(client).await?;
         return Err(Fault::new(format!(
