@@ -22,6 +22,7 @@ async fn main() -> ExitCode {
     let surroundings = Surroundings {
         jwt_secret: secret("JWT_SECRET"),
         webhook_secret: secret("WEBHOOK_SECRET"),
+        variable: Some(|name| env::var(name).ok()),
         dotenv,
     };
     match commands::run(cli, surroundings).await {
@@ -68,10 +69,9 @@ fn first_fault(text: &str) -> String {
 }
 
 /// What may hold a secret.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 4] = [
     "JWT_SECRET",
     "DATABASE_URL",
-    "PGPASSWORD",
     "BACKEND_TOKEN",
     "WEBHOOK_SECRET",
 ];

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
+#[path = "postgres/words.rs"]
 mod words;
 
 use super::{

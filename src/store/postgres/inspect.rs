@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use super::{
     Url,
     error::OpenError,
-    schema::{OLDEST_SERVER, SCHEMA_VERSION, has_log, judge_tables},
+    schema::{OLDEST_SERVER, SCHEMA_VERSION, has_log, has_sequence, judge_tables},
     visit,
 };
 use crate::store::Mode;
@@ -67,6 +67,7 @@ pub async fn inspect(
     let has_log = has_log(client).await?;
     if !has_log {
         judge_tables(client).await?;
+        judge_messages(client).await?;
     }
     let counts = match has_log {
         true => Some(counts(client).await?),
@@ -90,6 +91,23 @@ pub async fn inspect(
         nodes: server.try_get(5)?,
         free_connections: server.try_get(6)?,
     })
+}
+
+/// Whether the first start could add to a table of messages that is there.
+async fn judge_messages(client: &Client) -> Result<(), OpenError> {
+    let owner =
+        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('messages')";
+    let Some(row) = client.query_opt(owner, &[]).await? else {
+        return Ok(());
+    };
+    if !row.try_get::<_, bool>(0)? {
+        let why = "it must be owner of table messages, or of its owner's role";
+        return Err(OpenError::NotAllowed(why.into()));
+    }
+    match has_sequence(client).await? {
+        true => Ok(()),
+        false => Err(OpenError::NoSequence),
+    }
 }
 
 const SERVER: &str = "

@@ -307,3 +307,20 @@ impl Messages for PgStore {
         &self.epoch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_or_ends_is_heard_of() {
+        let (panicked, ended) = (CancellationToken::new(), CancellationToken::new());
+        let _ = tokio::spawn(watched(&panicked, async { panic!("on purpose") })).await;
+        assert!(panicked.is_cancelled());
+        let at_work = tokio::spawn(watched(&ended, std::future::pending()));
+        assert!(!ended.is_cancelled());
+        at_work.abort();
+        let _ = at_work.await;
+        assert!(ended.is_cancelled());
+    }
+}

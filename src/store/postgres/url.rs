@@ -1,11 +1,10 @@
 //! A database's URL, as libpq has them, with what the driver does not know of it: how far the server's certificate is judged.
 //!
 //! Unknown parameters are an error: one that asks for more safety must not be passed over in silence. What is shown of a
-//! URL is in `address.rs`. A password that is not in the URL is taken from `PGPASSWORD`.
+//! URL is in `address.rs`.
 
 use std::{
-    env, fmt,
-    os::unix::ffi::OsStringExt,
+    fmt,
     path::{Path, PathBuf},
     str::FromStr as _,
 };
@@ -115,9 +114,7 @@ fn enter(config: &mut Config, address: Address) {
     if let Some(user) = address.user {
         config.user(user);
     }
-    let password = address.password;
-    let outside = || env::var_os("PGPASSWORD").map(OsStringExt::into_vec);
-    if let Some(password) = password.or_else(outside) {
+    if let Some(password) = address.password {
         config.password(password);
     }
     if let Some(database) = address.database {

@@ -19,12 +19,12 @@ fn what_is_wrong_with_the_database_is_named_with_the_flag_and_the_fix() {
         (
             url.replace("chat:", "nobody:"),
             1,
-            &["\"nobody\"", "user and password"],
+            &["\"nobody\"", "refuses the login"],
         ),
         (
             url.replace("chat:", "locked:"),
             1,
-            &["password", "user and password"],
+            &["password authentication failed"],
         ),
         (format!("{url}?sslmode=require"), 1, &["TLS", "sslmode="]),
         (format!("{url}?sslmode=on"), 2, &["sslmode is one of"]),
@@ -97,23 +97,20 @@ fn a_dollar_in_a_dotenv_does_not_cut_a_password() {
     }
 }
 
-#[tokio::test]
-async fn a_password_may_stand_beside_the_url() {
-    let Some(place) = Place::new() else {
+#[test]
+fn a_role_that_may_not_add_to_the_tables_is_told_so_by_the_doctor_and_the_start() {
+    let Some(mut place) = Place::new() else {
         return;
     };
-    let rule = "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; echo host all beside 127.0.0.1/32 scram-sha-256 | cat - pg_hba.conf > new; mv new pg_hba.conf'";
-    sql(&place.url, rule);
     sql(
         &place.url,
-        "CREATE ROLE beside SUPERUSER LOGIN PASSWORD 'hunter@2'",
+        "CREATE TABLE users (id SERIAL PRIMARY KEY, username TEXT UNIQUE NOT NULL, created_at TIMESTAMP DEFAULT now());
+         CREATE TABLE rooms (id SERIAL PRIMARY KEY, name TEXT UNIQUE NOT NULL, description TEXT, created_at TIMESTAMP DEFAULT now());
+         CREATE TABLE messages (id SERIAL PRIMARY KEY, from_user INTEGER, to_user INTEGER, room TEXT, content TEXT NOT NULL, timestamp TIMESTAMP DEFAULT now());
+         CREATE ROLE visitor LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO visitor; GRANT CREATE ON SCHEMA public TO visitor",
     );
-    sql(&place.url, "SELECT pg_reload_conf()");
-    let url = place.url.replace("chat@", "beside@");
-    let run = |password| {
-        let mut command = chat_server(place.folder.path(), &["new-epoch", "--db", &url]);
-        output(command.env("PGPASSWORD", password))
-    };
-    fails(&run("no"), 1, &["password authentication failed"]);
-    fails(&run("hunter@2"), 1, &["no chat-server log"]);
+    place.url = place.url.replace("chat@", "visitor@");
+    found(&place.doctor(None), "fail", "owner of table messages");
+    let run = place.start_in_vain(&[], None);
+    fails(&run, 1, &["messages", "the role that owns the tables"]);
 }
