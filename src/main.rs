@@ -22,6 +22,7 @@ async fn main() -> ExitCode {
     let surroundings = Surroundings {
         jwt_secret: secret("JWT_SECRET"),
         webhook_secret: secret("WEBHOOK_SECRET"),
+        variable: Some(|name| env::var(name).ok()),
         dotenv,
     };
     match commands::run(cli, surroundings).await {
@@ -44,10 +45,13 @@ fn read_dotenv() -> Result<bool, String> {
     if dotenvy::from_read_iter(text.as_bytes()).any(|pair| pair.is_err()) {
         return Err(first_fault(&text));
     }
-    if let Some(line) = text.lines().position(cuts_a_secret) {
-        let line = line + 1;
+    let cut = text.lines().enumerate();
+    if let Some((line, name)) = cut
+        .into_iter()
+        .find_map(|(at, line)| Some((at + 1, cuts_a_secret(line)?)))
+    {
         return Err(format!(
-            "line {line} (JWT_SECRET) has a $, which would be read as a variable; put the value in single quotes"
+            "line {line} ({name}) has a $, which would be read as a variable; put the value in single quotes"
         ));
     }
     dotenvy::from_read(text.as_bytes()).map_err(|_| first_fault(&text))?;
@@ -64,15 +68,28 @@ fn first_fault(text: &str) -> String {
     format!("{line} is no NAME=value; put the value in single quotes")
 }
 
-/// Whether the line sets JWT_SECRET to something of which a `$…` would be replaced.
-fn cuts_a_secret(line: &str) -> bool {
+/// What may hold a secret.
+const SECRETS: [&str; 4] = [
+    "JWT_SECRET",
+    "DATABASE_URL",
+    "BACKEND_TOKEN",
+    "WEBHOOK_SECRET",
+];
+
+/// The secret that the line sets to something of which a `$…` would be replaced. `${NAME}` in a URL is meant.
+fn cuts_a_secret(line: &str) -> Option<&'static str> {
     let line = line.trim_start();
     let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-    line.split_once('=').is_some_and(|(name, value)| {
-        name.trim_end() == "JWT_SECRET"
-            && value.contains('$')
-            && !value.trim_start().starts_with('\'')
-    })
+    let (name, value) = line.split_once('=')?;
+    let name = SECRETS
+        .into_iter()
+        .find(|secret| *secret == name.trim_end())?;
+    let value = match name {
+        "DATABASE_URL" => value.replace("${", ""),
+        _ => value.to_owned(),
+    };
+    let is_cut = value.contains('$') && !value.trim_start().starts_with('\'');
+    is_cut.then_some(name)
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::print;
+use super::{Surroundings, print};
 use crate::{
     config::{StartupError, location},
     protocol::printable,
@@ -20,10 +20,11 @@ use crate::{
 /// What `copy` takes.
 #[derive(Args, Debug)]
 pub struct CopyArgs {
-    /// The database that is read: a file, or postgres://user:password@host/database
+    /// The database that is read: a file, postgres://user:password@host/database, or env:NAME for what the environment
+    /// variable NAME says, such as env:DATABASE_URL: arguments can be seen by everybody on the machine
     #[arg(value_name = "FROM")]
     from: String,
-    /// The one that is written: a new file, or an empty PostgreSQL database
+    /// The one that is written, in the same words: a new file, or an empty PostgreSQL database
     #[arg(value_name = "TO")]
     to: String,
 }
@@ -31,8 +32,11 @@ pub struct CopyArgs {
 /// Between two lines about how it goes: for somebody who looks on, and for a log.
 const A_LINE_EVERY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
-pub(super) async fn run(args: &CopyArgs) -> Result<u8, StartupError> {
-    let (from, to) = (place("FROM", &args.from)?, place("TO", &args.to)?);
+pub(super) async fn run(args: &CopyArgs, surroundings: &Surroundings) -> Result<u8, StartupError> {
+    let (from, to) = (
+        place("FROM", &args.from, surroundings)?,
+        place("TO", &args.to, surroundings)?,
+    );
     if is_one(&from, &to) {
         return Err(StartupError::Usage(
             "FROM and TO are the same database; give another TO".into(),
@@ -46,7 +50,17 @@ pub(super) async fn run(args: &CopyArgs) -> Result<u8, StartupError> {
     Ok(0)
 }
 
-fn place(name: &str, given: &str) -> Result<Location, StartupError> {
+fn place(name: &str, given: &str, surroundings: &Surroundings) -> Result<Location, StartupError> {
+    let look = |variable: &str| surroundings.variable.and_then(|look| look(variable));
+    let said = match given.strip_prefix("env:") {
+        Some(variable) => Some(look(variable).ok_or_else(|| {
+            StartupError::Usage(format!(
+                "{name} is {given:?}, and there is no such environment variable: set it, or give the database itself"
+            ))
+        })?),
+        None => None,
+    };
+    let given = said.as_deref().unwrap_or(given);
     let is_postgres = given.starts_with("postgres://") || given.starts_with("postgresql://");
     if is_postgres && cfg!(not(feature = "postgres")) {
         return Err(StartupError::Usage(format!(

@@ -59,6 +59,8 @@ pub struct Surroundings {
     pub jwt_secret: Option<Vec<u8>>,
     /// The value of WEBHOOK_SECRET.
     pub webhook_secret: Option<Vec<u8>>,
+    /// The value of any other variable, for who names one.
+    pub variable: Option<fn(&str) -> Option<String>>,
     /// A `.env` file was read.
     pub dotenv: bool,
 }
@@ -71,7 +73,7 @@ pub async fn run(cli: Cli, surroundings: Surroundings) -> Result<u8, StartupErro
         Some(Command::Token(args)) => token::run(&args, surroundings).await,
         Some(Command::Doctor(args)) => doctor::run(*args, surroundings).await,
         Some(Command::NewEpoch(storage)) => new_epoch::run(&storage).await,
-        Some(Command::Copy(args)) => copy::run(&args).await,
+        Some(Command::Copy(args)) => copy::run(&args, &surroundings).await,
         Some(Command::Sync(command)) => sync::run(&command).await,
         None => serve::run(cli.serve, surroundings).await,
     }

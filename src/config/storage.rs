@@ -176,6 +176,12 @@ pub fn location(db: &str) -> Result<Location, StartupError> {
     if db.starts_with("postgres://") || db.starts_with("postgresql://") {
         return postgres(db);
     }
+    if is_nearly_a_url(db) {
+        return usage(
+            "--db (DATABASE_URL) is not understood (it is not repeated here, for it may hold a password): write a PostgreSQL database \
+             as postgres://user:password@host/database, in small letters and without spaces or quotes, or give a file",
+        );
+    }
     let path = match db.split_at_checked("sqlite:".len()) {
         // As a URL, with options that other libraries write behind it.
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sqlite:") => {
@@ -199,6 +205,28 @@ pub fn location(db: &str) -> Result<Location, StartupError> {
         ));
     }
     Ok(Location::File(path.into()))
+}
+
+/// Whether somebody means a database's URL and did not quite write one, or wrote `host=… password=…`: no file's name.
+fn is_nearly_a_url(db: &str) -> bool {
+    let small = db.to_ascii_lowercase();
+    let bare = small.trim_start_matches([' ', '\t', '"', '\'']);
+    let names = ["host=", "user=", "dbname=", "password="];
+    // A scheme that is none of ours is named, if it is one.
+    let has_scheme = db.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty()
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    });
+    let credentials = db.split('/').next().and_then(|first| first.split_once('@'));
+    bare.starts_with("postgres:")
+        || bare.starts_with("postgresql:")
+        || names.iter().any(|name| bare.starts_with(name))
+        || small.contains("password=")
+        || !has_scheme
+            && (db.contains("://") && !bare.starts_with("sqlite:")
+                || credentials.is_some_and(|(before, _)| before.contains(':')))
 }
 
 #[cfg(feature = "postgres")]

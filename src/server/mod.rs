@@ -152,6 +152,7 @@ impl Server {
         tokio::select! {
             _ = &mut self.relay => {}
             _ = &mut self.accepting => {}
+            () = self.ending.failed() => {}
         }
     }
 

@@ -130,6 +130,15 @@ enum Writer {
 }
 
 impl Ending {
+    /// Resolves when the writer, or what tells of its commits, has died. A file's writer is seen by the end of its feed.
+    pub async fn failed(&self) {
+        match &self.0 {
+            Writer::Sqlite(_) => std::future::pending().await,
+            #[cfg(feature = "postgres")]
+            Writer::Postgres(writer) => writer.failed().await,
+        }
+    }
+
     /// Commits what is in line and closes everything; whether that went in order.
     pub async fn stop(self) -> bool {
         match self.0 {

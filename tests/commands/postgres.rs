@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
+#[path = "postgres/words.rs"]
+mod words;
+
 use super::{
     common::{
         Client, PATIENCE, SECRET,
@@ -145,63 +148,6 @@ async fn the_start_says_which_database_it_is_and_never_its_password() {
     assert!(log.contains("stopped") && !log.contains("hunter2"), "{log}");
     let left = std::fs::read_dir(place.folder.path()).unwrap().count();
     assert_eq!(left, 0, "nothing is kept in files");
-}
-
-#[test]
-fn what_is_wrong_with_the_database_is_named_with_the_flag_and_the_fix() {
-    let Some(place) = Place::new() else {
-        return;
-    };
-    let rule = "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; echo host all locked 127.0.0.1/32 scram-sha-256 | cat - pg_hba.conf > new; mv new pg_hba.conf'";
-    sql(&place.url, rule);
-    sql(&place.url, "CREATE ROLE locked LOGIN PASSWORD 'hunter2'");
-    sql(&place.url, "SELECT pg_reload_conf()");
-    let url = place.url.replace("chat@", "chat:hunter3@");
-    let server = url.rsplit_once('/').unwrap().0;
-    let nobody = url.replace(&port_of(&url).to_string(), "1");
-    let rows: [(String, i32, &[&str]); 7] = [
-        (format!("{server}/nowhere"), 1, &["\"nowhere\"", "createdb"]),
-        (
-            url.replace("chat:", "nobody:"),
-            1,
-            &["\"nobody\"", "user and password"],
-        ),
-        (
-            url.replace("chat:", "locked:"),
-            1,
-            &["password", "user and password"],
-        ),
-        (format!("{url}?sslmode=require"), 1, &["TLS", "sslmode="]),
-        (format!("{url}?sslmode=on"), 2, &["sslmode is one of"]),
-        (format!("{url}?hurry=1"), 2, &["no parameter hurry"]),
-        (
-            nobody.replace("/chat_", ":x/chat_"),
-            2,
-            &["postgres://user:password@host/database"],
-        ),
-    ];
-    let begun = Instant::now();
-    for (url, code, parts) in rows {
-        let run = place.start_in_vain(&["--db", &url], None);
-        fails(&run, code, &[parts, &["--db (DATABASE_URL)"]].concat());
-        let all = text(&run.stderr) + &text(&run.stdout);
-        assert!(!all.contains("hunter"), "{all}");
-    }
-    let args = ["--bind", "127.0.0.1:0", "--db-wait", "0", "--db", &nobody];
-    let run = output(&mut chat_server(place.folder.path(), &args));
-    fails(
-        &run,
-        1,
-        &[
-            "nobody answers",
-            "refused",
-            "--db (DATABASE_URL)",
-            "--db-wait",
-        ],
-    );
-    assert!(begun.elapsed() < PATIENCE, "none of these was waited for");
-    let wait = output(&mut place.command(&["--db-wait", "soon"]));
-    fails(&wait, 2, &["--db-wait", "30s"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,10 +100,27 @@ fn what_cannot_be_meant_is_a_mistake_in_the_command() {
         (
             &["copy", "chat.db", "postgres://u:hush@127.0.0.1:1/x"],
             1,
-            "TO: ",
+            "TO: postgres://u@127.0.0.1:1/x: nobody answers",
+        ),
+        (
+            &["copy", "chat.db", "postgres://u:hush@127.0.0.1:1/x"],
+            1,
+            "; check that it runs, and the host and port in TO\n",
+        ),
+        (
+            &["copy", "chat.db", "env:CHAT_TO"],
+            1,
+            "TO: postgres://u@127.0.0.1:1/x: nobody answers",
+        ),
+        (
+            &["copy", "chat.db", "env:CHAT_NO"],
+            2,
+            "TO is \"env:CHAT_NO\", and there is no such",
         ),
     ] {
-        let run = output(&mut chat_server(folder.path(), args));
+        let mut command = chat_server(folder.path(), args);
+        command.env("CHAT_TO", "postgres://u:hush@127.0.0.1:1/x");
+        let run = output(&mut command);
         let said = text(&run.stderr);
         assert_eq!(run.status.code(), Some(code), "{args:?} {said}");
         assert!(said.contains(words), "{args:?} {said}");

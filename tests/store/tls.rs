@@ -65,7 +65,10 @@ fn certificates(folder: &Path) -> PathBuf {
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=another -keyout other.key -out other.pem 2>log
         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=db -keyout server.key -out server.csr 2>log
         echo subjectAltName=DNS:localhost >names
-        openssl x509 -req -in server.csr -CA root.pem -CAkey root.key -CAcreateserial -days 30 -extfile names -out server.pem 2>log"#;
+        openssl x509 -req -in server.csr -CA root.pem -CAkey root.key -CAcreateserial -days 30 -extfile names -out server.pem 2>log
+        openssl x509 -req -in server.csr -CA root.pem -CAkey root.key -CAcreateserial -days 30 -out old.pem 2>log
+        openssl req -newkey rsa:2048 -nodes -subj /CN=db -keyout rsa.key -out rsa.csr 2>log
+        openssl x509 -req -in rsa.csr -CA root.pem -CAkey root.key -CAcreateserial -days 30 -out rsa.pem 2>log"#;
     let mut made = Command::new("sh");
     made.args(["-c", script, "certificates"]).arg(folder);
     assert!(made.status().unwrap().success(), "openssl");
@@ -75,14 +78,7 @@ fn certificates(folder: &Path) -> PathBuf {
 /// Puts the certificate before the throw-away server, for all databases in it: who asks for nothing goes on as before.
 /// `locked` is a role that must bring its password, by SCRAM.
 fn secure(url: &str, folder: &Path) {
-    for file in ["server.pem", "server.key"] {
-        let text = std::fs::read_to_string(folder.join(file)).unwrap();
-        let put = format!(
-            "COPY (SELECT unnest(string_to_array('{}', E'\\n'))) TO PROGRAM 'umask 077; cat > {file}'",
-            text.trim_end()
-        );
-        sql(url, &put);
-    }
+    put_certificate(url, folder);
     let rule = "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; echo host all locked 127.0.0.1/32 scram-sha-256 | cat - pg_hba.conf > new; mv new pg_hba.conf'";
     sql(url, rule);
     for change in [
@@ -97,6 +93,17 @@ fn secure(url: &str, folder: &Path) {
     let begun = Instant::now();
     while sql(url, "SHOW ssl") != ["on"] {
         assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+}
+
+fn put_certificate(url: &str, folder: &Path) {
+    for file in ["server.pem", "server.key"] {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        let put = format!(
+            "COPY (SELECT unnest(string_to_array('{}', E'\\n'))) TO PROGRAM 'umask 077; cat > {file}'",
+            text.trim_end()
+        );
+        sql(url, &put);
     }
 }
 
@@ -158,6 +165,52 @@ async fn a_connection_is_as_safe_as_the_url_asks() {
     let mistyped = url.replace("chat@", "locked:hunter22@");
     let error = is_refused(&mistyped, "password").await;
     assert!(matches!(error, OpenError::Denied(_)), "{error:?}");
+}
+
+/// As PostgreSQL's manual makes them: of X.509 version 1, without names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_the_first_version_is_good_where_none_is_judged() {
+    let Some(server) = common::postgres::Postgres::start() else {
+        return;
+    };
+    let url = server.url_of_a_new_database();
+    let folder = tempfile::tempdir().unwrap();
+    let root = certificates(folder.path());
+    let take = |from: &str, to: &str| {
+        std::fs::copy(folder.path().join(from), folder.path().join(to)).unwrap();
+    };
+    take("old.pem", "server.pem");
+    secure(&url, folder.path());
+    let ssl = "SELECT bool_and(ssl)::text || min(version) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+               WHERE application_name = 'chat-server' AND datname = current_database()";
+    for version in ["TLSv1.3", "TLSv1.2"] {
+        sql(
+            &url,
+            &format!("ALTER SYSTEM SET ssl_max_protocol_version = '{version}'"),
+        );
+        sql(&url, "SELECT pg_reload_conf()");
+        for parameters in ["", "?sslmode=require"] {
+            let begun = Instant::now();
+            loop {
+                let (_store, _feed, writer) = open(&format!("{url}{parameters}"), &impatient())
+                    .await
+                    .unwrap();
+                let seen = sql(&url, ssl);
+                writer.stop().await;
+                if seen == [format!("true{version}")] {
+                    break;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(10), "{seen:?}");
+            }
+        }
+    }
+    let judged = format!("{url}?sslmode=verify-ca&sslrootcert={}", root.display());
+    is_refused(&judged, "X.509 version 1").await;
+    take("rsa.pem", "server.pem");
+    take("rsa.key", "server.key");
+    put_certificate(&url, folder.path());
+    sql(&url, "SELECT pg_reload_conf()");
+    try_it(&format!("{url}?sslmode=require")).await.unwrap();
 }
 
 /// A server that has no TLS, as far as anybody gets with it.

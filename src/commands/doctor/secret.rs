@@ -164,9 +164,16 @@ fn readable_files(setup: &Setup) -> Vec<Finding> {
 
 fn names_a_secret(path: &Path) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    ["JWT_SECRET", "BACKEND_TOKEN", "WEBHOOK_SECRET"]
-        .iter()
-        .any(|name| text.contains(name))
+    // A database's URL has its password in it.
+    [
+        "JWT_SECRET",
+        "BACKEND_TOKEN",
+        "WEBHOOK_SECRET",
+        "postgres://",
+        "postgresql://",
+    ]
+    .iter()
+    .any(|name| text.contains(name))
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Setup {
             jwt_secret,
             webhook_secret,
             dotenv,
+            variable: _,
         } = surroundings;
         let address = looked_up(args.bind.clone()).await;
         // A name is not looked up twice.

@@ -1,7 +1,7 @@
 //! What binds a login to the connection it is made on: the hash of the server's certificate (RFC 5929, `tls-server-end-point`).
 //!
 //! With it, who stands between and shows a certificate of their own cannot pass the login on. Of a certificate only the name
-//! of its signature's algorithm is read, which says by what it is hashed.
+//! of its signature's algorithm is read, which says by what it is hashed; and its key, for those who ask for nothing else.
 
 use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
 
@@ -51,6 +51,50 @@ fn signature_algorithm(certificate: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// The public key in a certificate.
+pub(super) struct Key<'a> {
+    /// All of it, with its tag: SubjectPublicKeyInfo.
+    pub(super) whole: &'a [u8],
+    /// What is in its AlgorithmIdentifier.
+    pub(super) algorithm: &'a [u8],
+    /// The key's own bits.
+    pub(super) bits: &'a [u8],
+}
+
+/// `SEQUENCE { SEQUENCE { [0] version?, serial, signature, issuer, validity, subject, key, … }, … }`.
+pub(super) fn key(certificate: &[u8]) -> Option<Key<'_>> {
+    let (SEQUENCE, certificate, _) = element(certificate)? else {
+        return None;
+    };
+    let (SEQUENCE, mut rest, _) = element(certificate)? else {
+        return None;
+    };
+    if let (VERSION, _, after) = element(rest)? {
+        rest = after;
+    }
+    for _ in ["serial", "signature", "issuer", "validity", "subject"] {
+        (_, _, rest) = element(rest)?;
+    }
+    let (SEQUENCE, content, after) = element(rest)? else {
+        return None;
+    };
+    let whole = rest.get(..rest.len() - after.len())?;
+    let (SEQUENCE, algorithm, bits) = element(content)? else {
+        return None;
+    };
+    // Whole bytes: no bit of the last one is unused.
+    match element(bits)? {
+        (BIT_STRING, [0, bits @ ..], _) => Some(Key {
+            whole,
+            algorithm,
+            bits,
+        }),
+        _ => None,
+    }
+}
+
+const VERSION: u8 = 0xa0;
+const BIT_STRING: u8 = 0x03;
 const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 

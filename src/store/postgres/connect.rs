@@ -6,7 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime,
+    Timeouts,
 };
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
@@ -34,6 +35,9 @@ pub(super) struct Database {
     config: Arc<Config>,
     tls: Tls,
     pub(super) patience: Duration,
+    /// A connection is made, or not.
+    within: Duration,
+    settings: Arc<str>,
 }
 
 impl std::fmt::Debug for Database {
@@ -62,27 +66,23 @@ impl Database {
         let tls = Tls::new(&trust, config.get_ssl_negotiation())?;
         // A session that stands still in a transaction may hold the log's lock: it ends before others lose patience.
         // A statement that runs longer than anybody waits for it is of no use.
+        // Said after the login: a pooler lets no such thing pass before it.
         let settings = format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=2000 -c client_min_messages=warning -c jit=off -c default_transaction_isolation=read\\ committed",
-            patience.as_millis(),
+            "SET statement_timeout = {0}; SET lock_timeout = {0}; SET idle_in_transaction_session_timeout = 2000;
+              SET client_min_messages = warning; SET jit = off; SET default_transaction_isolation = 'read committed'; {DURABLE}",
             patience.as_millis(),
         );
-        let settings = match config.get_options() {
-            Some(given) => format!("{given} {settings}"),
-            None => settings,
-        };
+        let within = config.get_connect_timeout().copied().unwrap_or(patience);
         config
-            .options(settings)
             .application_name("chat-server")
-            .connect_timeout(patience)
-            .keepalives_idle(Duration::from_secs(10))
-            .keepalives_interval(Duration::from_secs(3))
-            .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(15));
+            .connect_timeout(within);
+        watch_over(&mut config);
         Ok(Self {
             config: Arc::new(config),
             tls,
             patience,
+            within,
+            settings: settings.into(),
         })
     }
 
@@ -94,22 +94,39 @@ impl Database {
             let _ = connection.await;
         });
         let session = Session { client, driver };
-        match timeout(self.patience, session.client.batch_execute(DURABLE)).await {
-            Ok(Ok(())) => Ok(session),
-            Ok(Err(error)) => Err(OpenError::of_connect(error)),
-            Err(_) => Err(OpenError::Silent("it did not answer in time".into())),
+        match timeout(self.patience, session.client.batch_execute(&self.settings)).await {
+            Ok(set) => set?,
+            Err(_) => return Err(OpenError::Silent("it did not answer in time".into())),
         }
+        Ok(session)
     }
 
     /// A connection that the caller drives.
     pub(super) async fn dial(
         &self,
     ) -> Result<(Client, Connection<Socket, tls::Stream>), OpenError> {
-        let dialled = timeout(self.patience, self.config.connect(self.tls.clone()));
+        let dialled = timeout(self.within, self.config.connect(self.tls.clone()));
         match dialled.await {
             Ok(both) => both.map_err(OpenError::of_connect),
             Err(_) => Err(OpenError::Silent("it did not answer in time".into())),
         }
+    }
+}
+
+/// A peer that is gone is noticed in seconds, where the URL says nothing else.
+fn watch_over(config: &mut Config) {
+    const SYSTEMS_OWN: Duration = Duration::from_secs(2 * 60 * 60);
+    if config.get_keepalives_idle() == SYSTEMS_OWN {
+        config.keepalives_idle(Duration::from_secs(10));
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(Duration::from_secs(3));
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(Duration::from_secs(15));
     }
 }
 
@@ -130,24 +147,23 @@ impl Pool {
         let fast = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
+        let manager = Manager::from_config((*database.config).clone(), database.tls.clone(), fast);
         // Everything that is read has an index, whatever the statistics of a table that was just filled say.
-        let mut config = (*database.config).clone();
-        let given = config.get_options().unwrap_or_default().to_owned();
-        config.options(format!("{given} -c enable_seqscan=off"));
-        let manager = Manager::from_config(config, database.tls.clone(), fast);
-        let durable = Hook::async_fn(|object: &mut ClientWrapper, _| {
+        let settings = format!("{}; SET enable_seqscan = off", database.settings);
+        let set = Hook::async_fn(move |client: &mut ClientWrapper, _| {
+            let settings = settings.clone();
             Box::pin(async move {
-                let set = object.batch_execute(DURABLE).await;
-                set.map_err(deadpool_postgres::HookError::Backend)
+                let set = client.batch_execute(&settings).await;
+                set.map_err(HookError::Backend)
             })
         });
         let pool = deadpool_postgres::Pool::builder(manager)
-            .post_create(durable)
+            .post_create(set)
             .max_size(options.readers.max(1) as usize)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
                 wait: Some(options.patience),
-                create: Some(options.patience),
+                create: Some(database.within),
                 recycle: Some(options.patience),
             })
             .build()

@@ -40,6 +40,9 @@ pub enum OpenError {
     /// No such database.
     #[error("the database server has no such database: {0}")]
     NoDatabase(String),
+    /// The role lacks a right.
+    #[error("the role may not do what a chat-server must: {0}; nothing of that step was changed")]
+    NotAllowed(String),
     /// Before version 15.
     #[error("the database server is PostgreSQL {0}, and chat-server needs 15 or newer")]
     OldServer(String),
@@ -124,10 +127,13 @@ impl OpenError {
                 "see sslmode=, sslrootcert= and the host in --db (DATABASE_URL), and the server's settings ssl and ssl_cert_file"
             }
             Self::Denied(_) => {
-                "check user and password in --db (DATABASE_URL), and the server's pg_hba.conf"
+                "check user and password in --db (DATABASE_URL), and the server's pg_hba.conf; where that lets nobody in by TLS, sslmode=disable tries none"
             }
             Self::NoDatabase(_) => {
                 "check the name at the end of --db (DATABASE_URL), or make the database with createdb"
+            }
+            Self::NotAllowed(_) => {
+                "give the role that owns the tables in --db (DATABASE_URL), or GRANT that role to this one; in an empty database GRANT CREATE ON SCHEMA public is enough"
             }
             Self::OldServer(_) => {
                 "upgrade the database server, or give another one to --db (DATABASE_URL)"
@@ -200,6 +206,9 @@ impl From<Error> for OpenError {
         match error.code().map(|code| &code.code()[..2]) {
             None if is_lost(&error) => Self::Silent(text(&error)),
             Some("57" | "53" | "08" | "40" | "55") => Self::NotReady(text(&error)),
+            _ if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                Self::NotAllowed(text(&error))
+            }
             _ => Self::Broken(text(&error)),
         }
     }

@@ -101,6 +101,7 @@
 //! without. To `users` and `rooms` nothing: what this program must know of them lies in tables of its own, which begin with
 //! `chat_` (`schema.sql`). Of times without a zone the session's zone is taken, once: what is sent is kept in milliseconds.
 
+mod address;
 mod announce;
 mod append;
 mod beside;
@@ -128,6 +129,7 @@ mod secrets;
 mod take_in;
 mod tls;
 mod transfer;
+mod unjudged;
 mod url;
 mod users;
 mod visit;
@@ -182,6 +184,19 @@ pub struct WriterHandle {
     announcer: Arc<Announcer>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    ended: CancellationToken,
+}
+
+/// A task without which nothing can be served: however it ends, `ended` hears of it.
+fn watched<F: Future<Output = ()>>(
+    ended: &CancellationToken,
+    task: F,
+) -> impl Future<Output = ()> + use<F> {
+    let ended = ended.clone().drop_guard();
+    async move {
+        task.await;
+        drop(ended);
+    }
 }
 
 impl PgStore {
@@ -202,7 +217,8 @@ impl PgStore {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let bell = listen::Bell::default();
         let (landed, commits) = mpsc::channel(landing::AT_MOST);
-        tasks.spawn(landing::run(announcer.clone(), commits));
+        let ended = CancellationToken::new();
+        tasks.spawn(watched(&ended, landing::run(announcer.clone(), commits)));
         let told = writer::Told {
             announcer: announcer.clone(),
             landed,
@@ -216,7 +232,7 @@ impl PgStore {
             counters,
             opened.shape,
         );
-        tasks.spawn(writer.run());
+        tasks.spawn(watched(&ended, writer.run()));
         let listener = listen::Listener {
             epoch: opened.epoch.clone(),
             database,
@@ -225,13 +241,14 @@ impl PgStore {
             jobs: jobs.clone(),
             bell,
         };
-        tasks.spawn(listener.run(stop.clone()));
+        tasks.spawn(watched(&ended, listener.run(stop.clone())));
         tasks.close();
         let handle = WriterHandle {
             jobs: jobs.clone(),
             announcer,
             stop,
             tasks,
+            ended,
         };
         let store = Self {
             database: at,
@@ -266,6 +283,11 @@ impl PgStore {
 }
 
 impl WriterHandle {
+    /// Resolves when a task has ended that must not, but by [`stop`](Self::stop).
+    pub async fn failed(&self) {
+        self.ended.cancelled().await;
+    }
+
     /// Commits what is in line, ends the feed and closes the connections.
     pub async fn stop(self) {
         self.stop.cancel();
@@ -315,5 +337,22 @@ impl Messages for PgStore {
 
     fn epoch(&self) -> &str {
         &self.epoch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_or_ends_is_heard_of() {
+        let (panicked, ended) = (CancellationToken::new(), CancellationToken::new());
+        let _ = tokio::spawn(watched(&panicked, async { panic!("on purpose") })).await;
+        assert!(panicked.is_cancelled());
+        let at_work = tokio::spawn(watched(&ended, std::future::pending()));
+        assert!(!ended.is_cancelled());
+        at_work.abort();
+        let _ = at_work.await;
+        assert!(ended.is_cancelled());
     }
 }

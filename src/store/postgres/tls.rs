@@ -27,6 +27,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     error::OpenError,
+    unjudged,
     url::{Roots, Trust},
 };
 
@@ -152,7 +153,10 @@ impl ServerCertVerifier for Judge {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
+        match self.roots {
+            Some(_) => verify_tls12_signature(message, certificate, signed, algorithms),
+            None => unjudged::verify_tls12(message, certificate, signed, algorithms),
+        }
     }
 
     fn verify_tls13_signature(
@@ -162,7 +166,10 @@ impl ServerCertVerifier for Judge {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
+        match self.roots {
+            Some(_) => verify_tls13_signature(message, certificate, signed, algorithms),
+            None => unjudged::verify_tls13(message, certificate, signed, algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -192,6 +199,10 @@ fn refused(error: &rustls::Error, host: &str) -> Refused {
             }
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
                 "the server's certificate is not valid yet".into()
+            }
+            // What is behind it has no name here.
+            other if format!("{other:?}").contains("UnsupportedCertVersion") => {
+                "the server's certificate is of X.509 version 1, which nobody can judge: make it anew with openssl x509 -req … -extfile FILE, where FILE holds subjectAltName=DNS:host; or sslmode=require without sslrootcert, which judges none".into()
             }
             other => format!("the server's certificate is not good: {other:?}"),
         },

@@ -1,38 +1,51 @@
 //! A database's URL, as libpq has them, with what the driver does not know of it: how far the server's certificate is judged.
 //!
-//! Unknown parameters are an error that names them: one that asks for more safety must not be passed over in silence. A
-//! password is never repeated, nor anything that may be a piece of one.
+//! Unknown parameters are an error: one that asks for more safety must not be passed over in silence. What is shown of a
+//! URL is in `address.rs`.
 
-use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr as _};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+};
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_postgres::{
     Config,
     config::{Host, SslMode},
 };
 
-use super::error::{OpenError, text};
+use super::{
+    address::{Address, wrong},
+    error::{OpenError, text},
+};
 
 /// Where a database is, as it was written; shown without what opens it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Url(String);
+pub struct Url {
+    written: String,
+    shown: String,
+}
 
 impl Url {
     /// Understands what was written, and connects to nothing.
     pub fn parse(written: &str) -> Result<Self, OpenError> {
         parse(written)?;
-        Ok(Self(written.to_owned()))
+        Ok(Self {
+            written: written.to_owned(),
+            shown: Address::read(written)?.shown(),
+        })
     }
 
     /// As it was written, with the password: not to be shown.
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.written
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_password(&self.0))
+        f.write_str(&self.shown)
     }
 }
 
@@ -64,40 +77,28 @@ pub(super) enum Roots {
 
 /// What the parameters of the URL say of TLS.
 #[derive(Default)]
-struct Asked<'a> {
-    mode: Option<Cow<'a, str>>,
+struct Asked {
+    mode: Option<String>,
     roots: Option<Roots>,
 }
 
 /// The driver's settings, and what else must be kept.
 pub(super) fn parse(url: &str) -> Result<(Config, Trust), OpenError> {
-    if !["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| url.starts_with(scheme))
-    {
-        return Err(wrong(
-            "it begins with neither postgres:// nor postgresql://",
-        ));
-    }
-    // The driver takes everything before the first @ for the name and the password.
-    let parameters_from = url.find('@').unwrap_or(0);
-    let (rest, parameters) = match url[parameters_from..].find('?') {
-        Some(at) => url.split_at(parameters_from + at),
-        None => (url, ""),
-    };
-    let (mut asked, mut left) = (Asked::default(), Vec::new());
-    for parameter in parameters.trim_start_matches('?').split('&') {
-        if !parameter.is_empty() && !asked.takes(parameter)? {
-            left.push(parameter);
+    let address = Address::read(url)?;
+    let (mut asked, mut left) = (Asked::default(), String::new());
+    for (name, value) in &address.parameters {
+        if *name == "options" {
+            judge_options(value)?;
+        }
+        if !asked.takes(name, value) {
+            let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+            left = format!("{left}{name}={value}&");
         }
     }
-    let driven = match left.is_empty() {
-        true => rest.to_owned(),
-        false => format!("{rest}?{}", left.join("&")),
-    };
-    let config = Config::from_str(&driven);
+    let config = Config::from_str(&format!("postgres://?{left}"));
     let mut config = config.map_err(|error| OpenError::Url(text(&error)))?;
     let (mode, trust) = asked.judge()?;
+    enter(&mut config, address);
     // As libpq: TLS is for networks.
     let is_local = |host: &Host| matches!(host, Host::Unix(_));
     let mode = match config.get_hosts().iter().all(is_local) && config.get_hostaddrs().is_empty() {
@@ -108,52 +109,81 @@ pub(super) fn parse(url: &str) -> Result<(Config, Trust), OpenError> {
     Ok((config, trust))
 }
 
-/// What the driver understands besides, by libpq's names.
-const KNOWN: [&str; 18] = [
-    "user",
-    "password",
-    "dbname",
-    "options",
-    "application_name",
-    "sslnegotiation",
-    "host",
-    "hostaddr",
-    "port",
-    "connect_timeout",
-    "tcp_user_timeout",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "target_session_attrs",
-    "channel_binding",
-    "load_balance_hosts",
+/// Who asks, and whom.
+fn enter(config: &mut Config, address: Address) {
+    if let Some(user) = address.user {
+        config.user(user);
+    }
+    if let Some(password) = address.password {
+        config.password(password);
+    }
+    if let Some(database) = address.database {
+        config.dbname(database);
+    }
+    let mut hosts = address.hosts;
+    if hosts.is_empty() && config.get_hostaddrs().is_empty() {
+        hosts.push((String::new(), None));
+    }
+    for (host, port) in hosts {
+        match host.as_str() {
+            "" if !config.get_hostaddrs().is_empty() => {}
+            "" => {
+                config.host_path(socket_folder());
+            }
+            host => {
+                config.host(host);
+            }
+        }
+        config.port(port.unwrap_or(5432));
+    }
+}
+
+/// Where this machine's server listens, of whom no host is said, as libpq is made: by distributions, or by hand.
+fn socket_folder() -> &'static Path {
+    let usual = Path::new("/var/run/postgresql");
+    match usual.is_dir() {
+        true => usual,
+        false => Path::new("/tmp"),
+    }
+}
+
+/// What every connection of ours is set to.
+const OURS: [&str; 7] = [
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "client_min_messages",
+    "jit",
+    "default_transaction_isolation",
+    "enable_seqscan",
 ];
 
-impl<'a> Asked<'a> {
-    /// Whether `name=value` is for us; otherwise it is for the driver.
-    fn takes(&mut self, parameter: &'a str) -> Result<bool, OpenError> {
-        let Some((name, value)) = parameter.split_once('=') else {
-            return Err(wrong("after the ? comes something that is not name=value"));
-        };
-        let value = percent_decode_str(value).decode_utf8();
-        let value = value.map_err(|_| wrong("a parameter is no UTF-8"))?;
-        match name {
-            "sslmode" => self.mode = Some(value),
-            "sslrootcert" if value == "system" => self.roots = Some(Roots::System),
-            "sslrootcert" => self.roots = Some(Roots::File(PathBuf::from(value.into_owned()))),
-            name if KNOWN.contains(&name) => return Ok(false),
-            // A password with a ? in it that was not escaped would end here.
-            name if name.len() <= 40
-                && name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_') =>
-            {
-                return Err(OpenError::Url(format!(
-                    "chat-server knows no parameter {name}"
-                )));
-            }
-            _ => return Err(wrong("it has a parameter that chat-server does not know")),
+/// Nothing that was asked for is overwritten in silence.
+fn judge_options(options: &str) -> Result<(), OpenError> {
+    let names = options.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+    // -cname=value, or -c name=value.
+    let is = |name: &str, ours: &str| name == ours || name.strip_prefix('c') == Some(ours);
+    let found = names
+        .into_iter()
+        .find_map(|name| OURS.iter().find(|ours| is(name, ours)));
+    match found {
+        Some(ours) => Err(OpenError::Url(format!(
+            "options= sets {ours}, which chat-server sets itself"
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl Asked {
+    /// Whether it is for us; otherwise it is for the driver.
+    fn takes(&mut self, name: &str, value: &str) -> bool {
+        match (name, value) {
+            ("sslmode", _) => self.mode = Some(value.to_owned()),
+            ("sslrootcert", "system") => self.roots = Some(Roots::System),
+            ("sslrootcert", _) => self.roots = Some(Roots::File(PathBuf::from(value))),
+            _ => return false,
         }
-        Ok(true)
+        true
     }
 
     /// libpq's meaning: `require` does not judge the certificate, unless there is something to judge it by.
@@ -193,25 +223,6 @@ impl<'a> Asked<'a> {
             }
         })
     }
-}
-
-fn wrong(what: &str) -> OpenError {
-    OpenError::Url(what.into())
-}
-
-/// The URL as it may be shown: without the password, wherever it is.
-fn without_password(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", ""));
-    // Everything up to the last @ may be a piece of a password whose @ was not escaped.
-    let (user, place) = match rest.rsplit_once('@') {
-        Some((credentials, place)) => {
-            let user = credentials.split(':').next().unwrap_or_default();
-            (format!("{user}@"), place)
-        }
-        None => (String::new(), rest),
-    };
-    let place = place.split('?').next().unwrap_or_default();
-    format!("{scheme}://{user}{place}")
 }
 
 #[cfg(test)]
@@ -282,20 +293,31 @@ mod tests {
             let said = mode_of(parameters).unwrap_err();
             assert!(said.contains(named) && !said.contains("secret"), "{said}");
         }
-        for url in [
-            "postgres://ann:sec?ret@x/y?Sec?ret=1",
-            "postgres://ann:se@x?ret@host/y",
-            "mysql://ann:secret@x/y",
-            "postgres://ann:secret@[x/y",
-        ] {
-            let said = parse(url).unwrap_err().to_string();
-            assert!(!said.to_lowercase().contains("ret"), "{said}");
-            assert!(!without_password(url).contains("ret"), "{url}");
-        }
-        let url = Url::parse("postgresql://ann:secret@db:5432/chat?password=secret").unwrap();
+    }
+
+    #[test]
+    fn without_a_host_it_is_this_machines_socket_and_nothing_asked_for_is_overwritten() {
+        let (config, _) = parse("postgres:///chat").unwrap();
+        assert!(matches!(config.get_hosts(), [Host::Unix(_)]));
         assert_eq!(
-            format!("{url} {url:?}"),
-            ["postgresql://ann@db:5432/chat"; 2].join(" ")
+            (config.get_ports(), config.get_dbname()),
+            (&[5432][..], Some("chat"))
         );
+        let (config, _) = parse("postgres:///chat?hostaddr=127.0.0.1&port=7").unwrap();
+        assert_eq!(
+            (config.get_hosts().len(), config.get_ports()),
+            (0, &[7][..])
+        );
+        let (config, _) = parse("postgres://ann:a%25b%3D@db/chat?options=-c%20a%3Db").unwrap();
+        assert_eq!(config.get_password(), Some(&b"a%b="[..]));
+        assert_eq!(config.get_options(), Some("-c a=b"));
+        for parameters in [
+            "?application_name=x",
+            "?options=-cstatement_timeout%3D1",
+            "?options=-c%20jit=on",
+        ] {
+            let said = mode_of(parameters);
+            assert!(said.is_err(), "{parameters} {said:?}");
+        }
     }
 }

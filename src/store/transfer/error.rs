@@ -64,6 +64,12 @@ impl Fault {
         Self(what.into())
     }
 
+    /// The same, of the database at this place.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn of(place: impl fmt::Display, error: postgres::OpenError) -> Self {
+        Self(format!("{place}: {}", Self::from(error).0))
+    }
+
     /// A secret that lies beside a file.
     pub(in crate::store) fn secret(path: &PathBuf, source: &std::io::Error) -> Self {
         Self(format!(
@@ -89,6 +95,9 @@ impl From<sqlite::OpenError> for Fault {
 #[cfg(feature = "postgres")]
 impl From<postgres::OpenError> for Fault {
     fn from(error: postgres::OpenError) -> Self {
-        Self(error.to_string())
+        // A copy waits for nobody, and has no such flag.
+        let fix = error.fix();
+        let fix = fix.split("; --db-wait").next().unwrap_or(fix);
+        Self(format!("{error}; {fix}"))
     }
 }

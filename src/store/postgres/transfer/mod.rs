@@ -2,7 +2,7 @@
 //!
 //! What is written is one transaction, from the schema to the last comparison: nobody sees a half copy, and what breaks off
 //! leaves the database as it was. What is read is one snapshot. Nobody serves either meanwhile: every node holds
-//! [`NODE_KEY`] shared, a copy holds it alone (`presence.rs`).
+//! its key shared, a copy holds it alone (`presence.rs`).
 //!
 //! # Tables that another program made
 //! They are filled if nothing was ever said in them. Their users stay as they are, and are taken for those of the log, which
@@ -56,11 +56,12 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 async fn enter(url: &Url) -> Result<Session, Fault> {
-    let database = Database::parse(url.as_str(), PATIENCE)?;
-    let session = database.connect().await?;
+    let at = |error| Fault::of(url, error);
+    let database = Database::parse(url.as_str(), PATIENCE).map_err(at)?;
+    let session = database.connect().await.map_err(at)?;
     let client = &session.client;
     client.batch_execute(NO_HURRY).await?;
-    schema::judge_server(client).await?;
+    schema::judge_server(client).await.map_err(at)?;
     if !presence::claim(client).await? {
         let who = presence::holders(client).await?;
         return Err(Fault::new(format!(
