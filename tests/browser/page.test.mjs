@@ -261,7 +261,7 @@ test('a server with another backend offers only the token, and says when it has 
   assert.equal(await page.locator('#me-name').textContent(), 'alice');
   await alice.write('before the end');
   await page.locator('#composer-text').fill('unsent');
-  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor({ timeout: life * 1_000 + 20_000 });
+  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor({ timeout: life * 1_000 + 12_000 });
 
   await page.getByRole('button', { name: 'Sign in again' }).click();
   await page.locator('#signin-notice', { hasText: 'expired' }).waitFor();
