@@ -392,6 +392,24 @@ test('earlier messages are loaded at the top without moving what one reads', asy
   await ann.leave();
 });
 
+test('whoever has just scrolled up is not pulled back by what comes in the same moment', async () => {
+  const ann = await (await Person.arrive(browser, server)).asGuest();
+  const { page } = ann;
+  for (let number = 1; number <= 40; number += 1) await ann.write(`line ${number}`);
+  await ann.stored('line 40');
+  // What is scrolled in a frame is told of in the next one, what changes its size in the same.
+  await page.locator('#scroller').evaluate((node) => new Promise((done) => {
+    requestAnimationFrame(() => {
+      node.scrollTop = 0;
+      node.style.maxHeight = `${node.clientHeight - 20}px`;
+      requestAnimationFrame(() => requestAnimationFrame(done));
+    });
+  }));
+  assert.equal(await page.locator('#scroller').evaluate((node) => node.scrollTop), 0);
+  assert.ok(await page.locator('#jump').isVisible());
+  await ann.leave();
+});
+
 test('at 390 px there is one pane at a time and no horizontal scroll', async () => {
   const ann = await Person.arrive(browser, server, { viewport: { width: 390, height: 844 } });
   const { page } = ann;
