@@ -18,8 +18,12 @@ export function createMessages(actions) {
   const scroller = $('scroller');
   let shown = null; // the conversation that is drawn
   let following = true; // whether the newest message is in sight
+  let bottom = 0; // the place that following has come to, px
 
-  const toBottom = () => { scroller.scrollTop = scroller.scrollHeight; };
+  const toBottom = () => {
+    scroller.scrollTop = scroller.scrollHeight;
+    bottom = scroller.scrollTop;
+  };
   const keys = createMessageKeys({ $, signal, isFollowing: () => following });
   const atBottom = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_BOTTOM_PX;
 
@@ -33,9 +37,15 @@ export function createMessages(actions) {
   $('jump').addEventListener('click', () => { toBottom(); $('composer-text').focus(); }, { signal });
   $('earlier').addEventListener('click', () => shown && actions.loadEarlier(shown), { signal });
   document.addEventListener('visibilitychange', () => markRead(), { signal });
-  const resized = new ResizeObserver(() => following && toBottom());
+  const resized = new ResizeObserver(() => follows() && toBottom());
   resized.observe(scroller);
   signal.addEventListener('abort', () => { resized.disconnect(); $('messages').replaceChildren(); });
+
+  /** The event of a scroll comes a frame after it: what happens in between does not pull back whoever has just left the bottom. */
+  function follows() {
+    if (following && scroller.scrollTop < bottom) following = atBottom();
+    return following;
+  }
 
   function markRead() {
     const inSight = !document.hidden && scroller.offsetParent !== null;
@@ -56,7 +66,7 @@ export function createMessages(actions) {
       const switched = shown !== conversation;
       shown = conversation;
       if (switched) following = true;
-      const place = following ? null : placeOf(scroller);
+      const place = switched || follows() ? null : placeOf(scroller);
 
       const focusAgain = keys.keep();
       reconcile($('messages'), conversation ? rows(conversation, actions) : []);

@@ -335,7 +335,7 @@ test('a burst of 5,000 frames does not freeze the page, and the newest 1,000 are
   const ann = await arrive();
   const { page } = ann;
   // The socket under the page's own, so that what is measured is what comes in.
-  const { longest, total } = await page.evaluate(async () => {
+  const longest = await page.evaluate(async () => {
     const { send } = WebSocket.prototype;
     const socket = await new Promise((resolve) => {
       WebSocket.prototype.send = function (text) { WebSocket.prototype.send = send; resolve(this); send.call(this, text); };
@@ -345,12 +345,11 @@ test('a burst of 5,000 frames does not freeze the page, and the newest 1,000 are
       document.querySelector('#raw-send').click();
       document.querySelector('#tool-tab-frames').click();
     });
-    let longest = 0;
-    const begin = performance.now();
-    let last = begin;
+    let gap = 0;
+    let last = performance.now();
     let watching = true;
     const watch = () => {
-      longest = Math.max(longest, performance.now() - last);
+      gap = Math.max(gap, performance.now() - last);
       last = performance.now();
       if (watching) requestAnimationFrame(watch);
     };
@@ -362,7 +361,7 @@ test('a burst of 5,000 frames does not freeze the page, and the newest 1,000 are
     }
     await done;
     watching = false;
-    return { longest, total: performance.now() - begin };
+    return gap;
   });
   await page.getByLabel('Only frames with this text').fill('"burst-5000"');
   await page.waitForFunction(() => document.querySelectorAll('#frames > *').length === 1);
@@ -370,8 +369,7 @@ test('a burst of 5,000 frames does not freeze the page, and the newest 1,000 are
   assert.match(await frames(ann).locator('pre').textContent(), /burst-5000/);
   await page.getByLabel('Only frames with this text').fill('');
   await page.waitForFunction(() => document.querySelectorAll('#frames > *').length === 1_000);
-  // Where the page gets a part of the machine only, all of it takes longer; whoever draws everything in one go stands still all the while.
-  assert.ok(longest < Math.max(2_000, total / 3), `the page stood still for ${Math.round(longest)} ms of ${Math.round(total)}`);
+  assert.ok(longest < 2_000, `the page stood still for ${Math.round(longest)} ms`);
   await ann.write('still alive');
   await ann.stored('still alive');
   await ann.leave();

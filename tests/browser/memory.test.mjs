@@ -300,7 +300,7 @@ async function endedWithSomethingToSay(t) {
   await page.waitForFunction(() => {
     const { token } = JSON.parse(sessionStorage.getItem('chat-server'));
     return JSON.parse(atob(token.split('.')[1])).exp * 1_000 < Date.now() - 1_000;
-  }, undefined, { timeout: life * 1_000 + 20_000 });
+  }, undefined, { timeout: life * 1_000 + 16_000 });
   await own.run();
   await page.evaluate(() => window.dispatchEvent(new Event('online')));
   await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor();

@@ -261,7 +261,7 @@ test('a server with another backend offers only the token, and says when it has 
   assert.equal(await page.locator('#me-name').textContent(), 'alice');
   await alice.write('before the end');
   await page.locator('#composer-text').fill('unsent');
-  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor({ timeout: life * 1_000 + 20_000 });
+  await page.locator('#pill[data-state=closed]', { hasText: 'expired' }).waitFor({ timeout: life * 1_000 + 12_000 });
 
   await page.getByRole('button', { name: 'Sign in again' }).click();
   await page.locator('#signin-notice', { hasText: 'expired' }).waitFor();
@@ -389,6 +389,24 @@ test('earlier messages are loaded at the top without moving what one reads', asy
   assert.ok(Math.abs(await place() - before) < 2, 'line 21 stayed where it was');
   const expected = Array.from({ length: 70 }, (_, index) => `line ${index + 1}`);
   assert.deepEqual(await ann.contents(), expected);
+  await ann.leave();
+});
+
+test('whoever has just scrolled up is not pulled back by what comes in the same moment', async () => {
+  const ann = await (await Person.arrive(browser, server)).asGuest();
+  const { page } = ann;
+  for (let number = 1; number <= 40; number += 1) await ann.write(`line ${number}`);
+  await ann.stored('line 40');
+  // What is scrolled in a frame is told of in the next one, what changes its size in the same.
+  await page.locator('#scroller').evaluate((node) => new Promise((done) => {
+    requestAnimationFrame(() => {
+      node.scrollTop = 0;
+      node.style.maxHeight = `${node.clientHeight - 20}px`;
+      requestAnimationFrame(() => requestAnimationFrame(done));
+    });
+  }));
+  assert.equal(await page.locator('#scroller').evaluate((node) => node.scrollTop), 0);
+  assert.ok(await page.locator('#jump').isVisible());
   await ann.leave();
 });
 
