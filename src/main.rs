@@ -16,7 +16,10 @@ async fn main() -> ExitCode {
         Ok(read) => read,
         Err(fault) => return fail(&format!(".env in this folder cannot be read: {fault}"), 2),
     };
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return turn_away(&error),
+    };
     telemetry::start(env::var("RUST_LOG").ok().as_deref());
     let secret = |name| env::var_os(name).map(|secret| secret.into_encoded_bytes());
     let surroundings = Surroundings {
@@ -90,6 +93,35 @@ fn cuts_a_secret(line: &str) -> Option<&'static str> {
     };
     let is_cut = value.contains('$') && !value.trim_start().starts_with('\'');
     is_cut.then_some(name)
+}
+
+/// Help, or what is wrong with the arguments; where one of them opens a database, without what opens it.
+fn turn_away(error: &clap::Error) -> ExitCode {
+    let said = error.to_string();
+    if error.use_stderr() && said.contains("://") {
+        eprint!("{}", without_credentials(&said));
+    } else {
+        // Nobody listens any more.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// What stands between `://` and the last `@` before a quote or a space may be a password.
+fn without_credentials(said: &str) -> String {
+    let mut parts = said.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        let end = part.find([' ', '\'', '\n']).unwrap_or(part.len());
+        let (url, rest) = part.split_at(end);
+        match url.rsplit_once('@') {
+            Some((_, host)) => shown.extend(["…@", host]),
+            None => shown.push_str(url),
+        }
+        shown.push_str(rest);
+    }
+    shown
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

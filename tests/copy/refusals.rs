@@ -35,6 +35,36 @@ async fn a_side_that_somebody_serves_is_refused_and_named() {
     assert!(said.contains("in use by a chat-server copy from"), "{said}");
 }
 
+/// A restart of the database, or a cut, takes every node's connections for a moment; the nodes go on.
+#[tokio::test]
+async fn a_side_whose_server_has_just_lost_its_connections_is_served_all_the_same() {
+    let Some(url) = url_of_a_new_database() else {
+        return;
+    };
+    let (folder, _) = old_file(1);
+    let node = serve(folder.path(), &url);
+    let guest = http::post(node.address, "/api/v1/auth/guest", "{}").await;
+    for (from, to) in [("chat.db", &*url), (&*url, "out.db")] {
+        sql(
+            &url,
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'chat-server'",
+        );
+        let said = refused(folder.path(), from, to);
+        assert!(said.contains("in use by"), "{said}");
+    }
+    assert!(!folder.path().join("out.db").exists());
+    let token = guest.json()["token"].as_str().unwrap().to_owned();
+    let mut guest = client(
+        &node,
+        &token,
+        guest.json()["user"]["id"].as_i64().unwrap(),
+        "",
+    )
+    .await;
+    guest.send_room("general", "goes on").await;
+}
+
 #[tokio::test]
 async fn a_target_with_a_life_of_its_own_is_refused_and_not_touched() {
     let Some(url) = url_of_a_new_database() else {
@@ -68,6 +98,13 @@ async fn a_target_with_a_life_of_its_own_is_refused_and_not_touched() {
 
     // A first start on the database made an empty log, which is nobody's loss.
     serve(folder.path(), &url).kill();
+    sql(&url, "INSERT INTO rooms (name) VALUES ('by hand')");
+    let said = refused(folder.path(), "chat.db", &url);
+    assert!(
+        said.contains("TO: the room \"by hand\" is in the database already"),
+        "{said}"
+    );
+    sql(&url, "DELETE FROM rooms WHERE name = 'by hand'");
     let said = copied(folder.path(), "chat.db", &url);
     assert!(said.contains("messages  11,"), "{said}");
     let said = refused(other.path(), "chat.db", &url);
@@ -97,6 +134,21 @@ fn what_cannot_be_meant_is_a_mistake_in_the_command() {
             "FROM: there is no chat-server database",
         ),
         (&["copy", "chat.db", "no/such/new.db"], 1, "TO"),
+        (
+            &["copy", "chat.db", "/dev/null"],
+            1,
+            "TO \"/dev/null\" is a device",
+        ),
+        (
+            &[
+                "copy",
+                "chat.db",
+                "new.db",
+                "postgres://u:hu@sh@127.0.0.1:1/x",
+            ],
+            2,
+            "unexpected argument 'postgres://…@127.0.0.1:1/x'",
+        ),
         (
             &["copy", "chat.db", "postgres://u:hush@127.0.0.1:1/x"],
             1,

@@ -83,6 +83,37 @@ fn what_would_mix_two_histories_or_invent_data_is_refused() {
     copied(folder.path(), "chat.db", &url);
 }
 
+/// What has no place in a file stays behind, and is counted: nothing goes without a word.
+#[test]
+fn what_a_file_cannot_hold_is_named_on_the_way_back() {
+    let Some(url) = url_of_a_new_database() else {
+        return;
+    };
+    let folder = backends_file();
+    let path = folder.path().join("chat.db");
+    open(&path)
+        .execute_batch("UPDATE users SET email = 'a' || char(0) WHERE id = 1")
+        .unwrap();
+    let said = copied(folder.path(), "chat.db", &url);
+    assert!(said.contains("1 users and rooms have a NUL"), "{said}");
+    sql(
+        &url,
+        "ALTER TABLE messages DROP CONSTRAINT messages_from_user_fkey, DROP CONSTRAINT messages_to_user_fkey;
+         DELETE FROM users WHERE id = 2; INSERT INTO rooms (name) VALUES (' lead');
+         INSERT INTO users (id, username) VALUES (9007199254740992, 'far')",
+    );
+    let said = copied(folder.path(), &url, "back.db");
+    for words in [
+        "messages  1,",
+        "users     1,",
+        "note      1 users have ids that",
+        "note      the room \" lead\" must not",
+        "note      1 rows that have a place in the log are no messages any more",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
 /// Whatever changes what is stored, and be it a trigger of theirs, is found before the copy is there for anybody.
 #[test]
 fn what_is_stored_otherwise_than_it_was_written_is_found_and_undone() {

@@ -2,7 +2,7 @@
 //! rooms, a position that went back. Nobody is kept from what lies behind them.
 
 use super::*;
-use common::postgres::sql;
+use common::postgres::{Foreigner, sql};
 
 fn url_of(log: &Log) -> &str {
     match &log.backend {
@@ -194,6 +194,53 @@ async fn a_log_that_went_back_is_served_by_nobody_who_was_further() {
     assert_ne!(log.store.epoch(), before);
     log.put(said(1, "there")).await.unwrap();
     assert_eq!(sql(&url, "SELECT epoch FROM chat_log"), [log.store.epoch()]);
+}
+
+/// What is stored after that and before anybody looks may lie behind what was told, but follows what lies before it.
+#[tokio::test]
+async fn a_log_that_went_back_and_on_between_two_looks_is_noticed() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let mut log = log.with_users().await;
+    for _ in 0..3 {
+        log.put(said(1, "x")).await.unwrap();
+    }
+    log.announced(3).await;
+    let mut foreigner = Foreigner::new(url_of(&log));
+    foreigner.does(
+        "BEGIN; DELETE FROM messages WHERE chat_position > 2; UPDATE chat_log SET position = 2",
+    );
+    let late = log.store.append(said(1, "late")).await.unwrap();
+    foreigner.does("COMMIT");
+    assert_eq!(soon("an answer", late).await.unwrap().id.get(), 4);
+    soon("the end of the feed", async {
+        while log.feed.next().await.is_some() {}
+    })
+    .await;
+}
+
+/// The nonce of a message that was emptied stands for something that nobody can say again.
+#[tokio::test]
+async fn the_nonce_of_an_emptied_message_is_used_up() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let mut log = log.with_users().await;
+    log.put(message(1, Place::Room(general()), "said", Some("n")))
+        .await
+        .unwrap();
+    log.announced(1).await;
+    sql(
+        url_of(&log),
+        "ALTER TABLE messages ALTER content DROP NOT NULL;
+         UPDATE messages SET content = NULL",
+    );
+    let again = log
+        .put(message(1, Place::Room(general()), "said", Some("n")))
+        .await;
+    assert!(matches!(again, Err(AppendError::NonceReused)), "{again:?}");
+    log.put(said(1, "goes on")).await.unwrap();
 }
 
 /// Somebody else's users keep their names, whatever a token says; a row for whom a token brings no name is not invented.

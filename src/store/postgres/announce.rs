@@ -44,6 +44,8 @@ struct State {
     announced: i64,
     /// `None` at the end.
     feed: Option<FeedSender>,
+    /// A commit of ours followed something that lies before what is fed: the log is not the one that it was.
+    went_back: bool,
 }
 
 /// What is known of this node's own messages beyond what can be read. Never locked while waiting.
@@ -63,6 +65,7 @@ impl Announcer {
             state: Mutex::new(State {
                 announced,
                 feed: Some(feed),
+                went_back: false,
             }),
             own: PlainMutex::default(),
         }
@@ -87,6 +90,7 @@ impl Announcer {
         messages: Vec<(Message, Option<Origin>)>,
     ) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
+        state.went_back |= before < state.announced;
         let read = self.catch_up_in(&mut state, before).await;
         if read.is_ok() && state.announced < before {
             // What lay there was deleted.
@@ -160,6 +164,11 @@ impl Announcer {
     /// Up to where everything is fed.
     pub(super) async fn announced(&self) -> i64 {
         self.state.lock().await.announced
+    }
+
+    /// Whether something was stored before what is fed.
+    pub(super) async fn went_back(&self) -> bool {
+        self.state.lock().await.went_back
     }
 
     /// Nothing comes any more.

@@ -9,6 +9,7 @@ use super::{
     connect::Session,
     error::OpenError,
     followers::{ADVANCE, FORGET, PARKED, STANDINGS, parked_row, standing},
+    presence,
     visit::visit,
 };
 use crate::{
@@ -38,9 +39,6 @@ const RETRY: &str = "UPDATE chat_parked SET due_again = true WHERE follower = $1
 const GIVE_UP_ALL: &str = "DELETE FROM chat_parked WHERE follower = $1";
 /// The cursors do not move while it is decided what comes next.
 const STAND_STILL: &str = "SELECT name FROM chat_followers ORDER BY name FOR UPDATE";
-const NODES: &str = "
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'chat-server' AND pid <> pg_backend_pid()";
 
 impl Beside {
     /// Opens the log that must be there, ours and of this version. Makes and migrates nothing.
@@ -157,13 +155,14 @@ impl Beside {
 
     /// Gives the log another name: the one before, and the one from now on. Not while a node would go on telling the old one.
     pub(in crate::store) async fn new_epoch(&mut self) -> Result<(String, String), OpenError> {
+        if !presence::claim(&self.session.client).await? {
+            return Err(OpenError::InUse(
+                presence::holders(&self.session.client).await?,
+            ));
+        }
         let transaction = self.session.client.transaction().await?;
         let before = "SELECT epoch FROM chat_log FOR UPDATE";
         let before = transaction.query_one(before, &[]).await?.try_get(0)?;
-        let nodes: i64 = transaction.query_one(NODES, &[]).await?.try_get(0)?;
-        if nodes > 0 {
-            return Err(OpenError::InUse(nodes));
-        }
         let after = "UPDATE chat_log SET epoch = right(replace(gen_random_uuid()::text, '-', ''), 16) RETURNING epoch";
         let after = transaction.query_one(after, &[]).await?.try_get(0)?;
         transaction.commit().await?;

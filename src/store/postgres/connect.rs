@@ -183,7 +183,7 @@ impl Pool {
             }
             asked => asked,
         };
-        asked.map_err(Miss::of_read)
+        asked.map_err(Miss::of_repeatable)
     }
 
     /// Changes something by one statement, which is a transaction.
@@ -237,8 +237,8 @@ pub(super) enum Miss {
 }
 
 impl Miss {
-    /// Its meaning, when nothing was to be changed.
-    fn of_read(self) -> StoreError {
+    /// Its meaning, when nothing was to be changed, or what may be done twice.
+    pub(super) fn of_repeatable(self) -> StoreError {
         match self {
             Self::Nobody(why) => nobody(&why),
             Self::Failed(error) => translate(error),

@@ -56,7 +56,7 @@ async fn create_room(
                 text(&error)
             )));
         }
-        made => made.map_err(Miss::of_change)?,
+        made => made.map_err(Miss::of_repeatable)?,
     };
     if !made.is_empty() {
         return Ok(RoomOutcome::Made);
@@ -341,6 +341,9 @@ impl Directory for PgStore {
     }
 
     fn probe(&self) -> Answer<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.pool.change(PROBE, &[]).await.map(drop) })
+        Box::pin(async move {
+            let proved = self.pool.try_change(PROBE, &[]).await;
+            proved.map(drop).map_err(Miss::of_repeatable)
+        })
     }
 }

@@ -91,8 +91,8 @@ pub enum OpenError {
     #[error("there is no chat-server log in the database yet")]
     NoLog,
     /// Nodes serve it.
-    #[error("chat-servers run on the database, with {0} connections")]
-    InUse(i64),
+    #[error("the database is in use by {0}")]
+    InUse(String),
     /// The other mode's history.
     #[error("the database holds the history of {found} mode, and this start is in {asked} mode", found = .found.as_str(), asked = .asked.as_str())]
     OtherMode {
@@ -156,7 +156,7 @@ impl OpenError {
             Self::NoLog => {
                 "start the server on it once, or give another database to --db (DATABASE_URL)"
             }
-            Self::InUse(_) => "stop them all, then run this again",
+            Self::InUse(_) => "stop every chat-server on it, then run this again",
             Self::OtherMode { .. } => {
                 "set or unset JWT_SECRET to match, or add --switch-mode to go on all the same"
             }

@@ -55,7 +55,9 @@ pub(super) fn stored(row: &Row) -> Result<Option<(NonceKey, Stored)>, Error> {
         duplicate: true,
     };
     let key = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Some((key, (ack, place, row.try_get(7)?))))
+    // Emptied by another program since: whatever is sent now is something else.
+    let content: Option<String> = row.try_get(7)?;
+    Ok(Some((key, (ack, place, content.unwrap_or_default()))))
 }
 
 pub(super) fn nonce_key(new: &NewMessage) -> Option<NonceKey> {

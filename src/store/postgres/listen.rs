@@ -109,7 +109,8 @@ impl Listener {
         };
         let (position, has_untaken): (i64, bool) = (rows::get(row, 0)?, rows::get(row, 1)?);
         let (epoch, is_standby): (&str, bool) = (rows::get(row, 2)?, rows::get(row, 3)?);
-        if epoch != self.epoch || position < announced && !is_standby {
+        let is_behind = position < announced && !is_standby;
+        if epoch != self.epoch || is_behind || self.announcer.went_back().await {
             return self.end_with(position, announced).await;
         }
         if has_untaken {

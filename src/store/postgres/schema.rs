@@ -198,9 +198,10 @@ async fn install(client: &Client, options: &Options) -> Result<(), OpenError> {
             judge_tables(client).await?;
             rights::judge_before(client).await?;
             tracing::info!("making the tables of the log in the database");
-            // An index over millions of messages takes its time; a lock that somebody holds is not waited for as long.
+            // An index over millions of messages takes its time; a lock that somebody holds is not waited for as long: while
+            // it is, everybody else who uses the table stands behind this.
             client
-                .batch_execute("SET LOCAL lock_timeout = 3000; SET LOCAL statement_timeout = 0")
+                .batch_execute("SET LOCAL lock_timeout = 200; SET LOCAL statement_timeout = 0")
                 .await?;
             client.batch_execute(SCHEMA).await?;
             client
@@ -289,10 +290,7 @@ async fn judge_log(client: &Client, options: &Options) -> Result<(String, Mode),
             known: SCHEMA_VERSION,
         });
     }
-    let mode = match row.try_get::<_, &str>(2)? {
-        "integrated" => Mode::Integrated,
-        _ => Mode::Standalone,
-    };
+    let mode = Mode::parse(row.try_get(2)?);
     if mode != options.mode && !options.switch_mode {
         return Err(OpenError::OtherMode {
             found: mode,

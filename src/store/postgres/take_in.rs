@@ -5,6 +5,7 @@
 //! owner's) is passed by for a while, and said once: batches that fail become smaller until it is alone.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -272,6 +273,7 @@ async fn write(
     let (count, mut new) = (rows.len(), new.into_iter());
     let (mut ids, mut positions, mut seqs, mut ms) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut left_out: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
     for row in rows {
         ids.push(row.id);
         ms.push(row.ms);
@@ -281,11 +283,7 @@ async fn write(
                 seqs.push(Some(heads.next(talk, position)));
             }
             None => {
-                tracing::warn!(
-                    id = row.id,
-                    why = row.fault,
-                    "a row of messages is no message and is left out"
-                );
+                left_out.entry(row.fault).or_insert((row.id, 0)).1 += 1;
                 positions.push(0);
                 seqs.push(None);
             }
@@ -303,6 +301,18 @@ async fn write(
         return Err(Stuck::Row(why.into()));
     }
     heads.store(client, &sql.heads, last).await?;
+    for (why, (first, rows)) in left_out {
+        match why {
+            // What a backend with private rooms stores all day long.
+            CLOSED => tracing::debug!(rows, first, why, "rows of messages are left out"),
+            _ => tracing::warn!(
+                rows,
+                first,
+                why,
+                "rows of messages are no messages and are left out"
+            ),
+        }
+    }
     tracing::debug!(rows = count, last, "other programs' messages are taken in");
     Ok(())
 }
@@ -337,6 +347,8 @@ async fn positions(
     }
     Ok(positions)
 }
+
+const CLOSED: &str = "its room is private, or not in rooms";
 
 /// A row that has no position.
 struct Foreign {
@@ -375,7 +387,7 @@ impl Foreign {
                 Err("its room has no possible name")
             }
             (Some(room), None) if open => Ok(Talk::Room(room.to_owned())),
-            (Some(_), None) => Err("its room is private, or not in rooms"),
+            (Some(_), None) => Err(CLOSED),
             (None, Some(to)) if recipient && UserId::new(to).is_some() => Ok(Talk::pair(from, to)),
             (None, Some(_)) => Err("its recipient is not in users"),
             (None, None) => Err("it has neither a room nor a recipient"),

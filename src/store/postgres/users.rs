@@ -135,6 +135,6 @@ async fn add(pool: &Pool, id: UserId, username: &Username) -> Result<(), StoreEr
 fn settled<T>(changed: Result<T, Miss>) -> Result<(), StoreError> {
     match changed {
         Ok(_) => Ok(()),
-        Err(miss) => Err(miss.of_change()),
+        Err(miss) => Err(miss.of_repeatable()),
     }
 }

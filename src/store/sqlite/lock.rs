@@ -149,6 +149,9 @@ pub(super) fn real_name(path: &Path) -> Result<PathBuf, OpenError> {
     if path.is_dir() {
         return Err(OpenError::IsFolder(path));
     }
+    if path.exists() && !path.is_file() {
+        return Err(OpenError::NoFile(path));
+    }
     let name = path
         .file_name()
         .ok_or_else(|| OpenError::IsFolder(path.clone()))?;

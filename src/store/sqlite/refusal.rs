@@ -20,6 +20,9 @@ pub enum OpenError {
     /// Nothing there, where something must be.
     #[error("there is no chat-server database at {0:?}; give the path of one to --db")]
     Missing(PathBuf),
+    /// Something else where a file is meant.
+    #[error("--db {0:?} is a device or a pipe; give the path of a file, such as chat.db")]
+    NoFile(PathBuf),
     /// A folder where a file is meant.
     #[error("--db {0:?} is a folder; give the path of a file in it, such as chat.db")]
     IsFolder(PathBuf),

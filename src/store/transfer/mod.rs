@@ -143,6 +143,13 @@ pub async fn copy(
             (tally, false)
         }
     };
+    if facts.messages > tally.messages {
+        notes.push(format!(
+            "{} rows that have a place in the log are no messages any more (emptied, in a private room, or of or to somebody \
+             who has no row in users), and stay behind",
+            facts.messages - tally.messages
+        ));
+    }
     Ok(Report {
         was_there,
         last: facts.last,

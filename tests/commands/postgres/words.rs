@@ -112,5 +112,12 @@ fn a_role_that_may_not_add_to_the_tables_is_told_so_by_the_doctor_and_the_start(
     place.url = place.url.replace("chat@", "visitor@");
     found(&place.doctor(None), "fail", "owner of the table messages");
     let run = place.start_in_vain(&[], None);
-    fails(&run, 1, &["an owner of the table messages", "only an owner can add columns"]);
+    fails(
+        &run,
+        1,
+        &[
+            "an owner of the table messages",
+            "only an owner can add columns",
+        ],
+    );
 }

@@ -63,10 +63,7 @@ async fn enter(url: &Url) -> Result<Session, Fault> {
     client.batch_execute(NO_HURRY).await?;
     schema::judge_server(client).await.map_err(at)?;
     if !presence::claim(client).await? {
-        let who = presence::holders(client).await?;
-        return Err(Fault::new(format!(
-            "the database is in use by {who}; stop every chat-server on it, then run this again"
-        )));
+        return Err(OpenError::InUse(presence::holders(client).await?).into());
     }
     Ok(session)
 }
@@ -182,6 +179,12 @@ impl End {
                 kept.name
             )));
         }
+        if let (false, Some(room)) = (self.is_shared, self.strange_room().await?) {
+            return Err(Fault::new(format!(
+                "the room {room:?} is in the database already, and would be mixed with FROM's; nothing was changed: delete it \
+                 there, or give an empty database (createdb)"
+            )));
+        }
         if self.is_shared && facts.mode == Mode::Standalone {
             return Err(Fault::new(
                 "the tables in the database belong to another program, and FROM has accounts of its own (standalone mode), whose ids \
@@ -189,6 +192,13 @@ impl End {
             ));
         }
         Ok(())
+    }
+
+    /// A room that somebody made in a database without messages.
+    async fn strange_room(&self) -> Result<Option<String>, Fault> {
+        let sql = "SELECT name::text FROM rooms WHERE name <> 'general' ORDER BY name LIMIT 1";
+        let room = self.session.client.query_opt(sql, &[]).await?;
+        Ok(room.map(|room| room.try_get(0)).transpose()?)
     }
 
     /// What a start on an empty database leaves, and nobody misses.
@@ -221,7 +231,13 @@ impl End {
                 "a row of {kind:?} names one that is not there ({said}); nothing was changed: look whether FROM is whole \
                  (chat-server doctor)"
             ),
-            _ => format!("{kind:?} cannot be written: {said}; nothing was changed"),
+            Some(&SqlState::UNIQUE_VIOLATION) => format!(
+                "a row of {kind:?} is in the database already, or one with the same name ({said}); nothing was changed: change one \
+                 of the two, or give an empty database (createdb)"
+            ),
+            _ => format!(
+                "{kind:?} cannot be written: {said}; nothing was changed: see what the database says, or give an empty one (createdb)"
+            ),
         })
     }
 }

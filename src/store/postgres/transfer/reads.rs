@@ -23,6 +23,9 @@ impl From<StoreError> for Fault {
     }
 }
 
+/// The largest that a client can say, 2^53 - 1.
+const MAX_ID: i64 = (1 << 53) - 1;
+
 /// The statements that read. Rows that nobody is served are not part of the log: what is said in private rooms, or by and
 /// to users whose rows are gone.
 pub(super) struct Reads {
@@ -72,7 +75,7 @@ impl Reads {
         let users = format!(
             "SELECT u.id::bigint, u.username::text, {}, {}, a.name, a.password_hash, a.role
              FROM users u LEFT JOIN chat_accounts a ON a.user_id = u.id
-             WHERE u.id > $1::bigint ORDER BY u.id LIMIT $2",
+             WHERE u.id > $1::bigint AND u.id <= {MAX_ID} ORDER BY u.id LIMIT $2",
             text_of(&users, "email"),
             ms_of(&users, "created_at"),
         );
@@ -111,10 +114,7 @@ impl Reads {
                 &[],
             )
             .await?;
-        let mode = match row.try_get::<_, &str>(1)? {
-            "integrated" => Mode::Integrated,
-            _ => Mode::Standalone,
-        };
+        let mode = Mode::parse(row.try_get(1)?);
         let mut standings = Vec::new();
         for found in client.query(followers::STANDINGS, &[&None::<&str>]).await? {
             standings.push(followers::standing(&found)?);
@@ -159,19 +159,38 @@ impl Reads {
         };
         let params: &[&(dyn ToSql + Sync)] = match kind {
             Kind::Users => &[&low, &limit],
-            Kind::Rooms => &[&name, &limit],
+            Kind::Rooms => &[],
             Kind::Pairs => &[&low, &high, &limit],
             Kind::Messages => return self.messages(client, low, limit).await,
             Kind::Parked => &[&name, &high, &limit],
         };
         let (statement, row): (_, Read) = match kind {
             Kind::Users | Kind::Messages => (&self.users, user),
-            Kind::Rooms => (&self.rooms, room),
+            Kind::Rooms => return self.rooms(client, name, limit).await,
             Kind::Pairs => (&self.pairs, pair),
             Kind::Parked => (&self.parked, parked),
         };
         let found = client.query(statement, params).await?;
         found.iter().map(row).collect()
+    }
+
+    /// A page with at least one room, as long as there are any: those whose names cannot be said here are passed by.
+    async fn rooms(&self, client: &Client, after: &str, limit: i64) -> Result<Vec<Row>, Fault> {
+        let mut after = after.to_owned();
+        loop {
+            let found = client.query(&self.rooms, &[&after, &limit]).await?;
+            let Some(last) = found.last() else {
+                return Ok(Vec::new());
+            };
+            after = last.try_get(0)?;
+            let mut page = Vec::with_capacity(found.len());
+            for row in &found {
+                page.extend(room(row)?);
+            }
+            if !page.is_empty() {
+                return Ok(page);
+            }
+        }
     }
 
     /// A page with at least one message, as long as there are any: rows that are no messages any more are passed by.
@@ -189,7 +208,9 @@ impl Reads {
             after = last.try_get(0)?;
             let mut page = Vec::with_capacity(found.len());
             for row in &found {
-                page.extend(rows::message(row)?.map(Row::Message));
+                let message = rows::message(row)
+                    .map_err(|error| Fault::new(format!("after message {after}: {error}")))?;
+                page.extend(message.map(Row::Message));
             }
             if !page.is_empty() {
                 return Ok(page);
@@ -206,6 +227,20 @@ impl Reads {
             notes.push(format!(
                 "{count} rows of the table messages are no messages of the log (private, blank, nobody's), and stay behind"
             ));
+        }
+        let strangers = format!("SELECT count(*) FROM users WHERE id NOT BETWEEN 1 AND {MAX_ID}");
+        let count: i64 = client.query_one(&strangers, &[]).await?.try_get(0)?;
+        if count > 0 {
+            notes.push(format!(
+                "{count} users have ids that chat-server cannot say, and stay behind"
+            ));
+        }
+        let names = client.query("SELECT name::text FROM rooms", &[]).await?;
+        for row in names {
+            let name: &str = row.try_get(0)?;
+            if let Err(fault) = RoomName::new(name) {
+                notes.push(format!("the room {name:?} {fault}, and stays behind"));
+            }
         }
         if self.has_private_rooms {
             let private = "SELECT count(*) FROM rooms WHERE is_private IS TRUE";
@@ -259,17 +294,18 @@ fn user(row: &PgRow) -> Result<Row, Fault> {
     }))
 }
 
-fn room(row: &PgRow) -> Result<Row, Fault> {
-    let name: &str = row.try_get(0)?;
-    let name = RoomName::new(name)
-        .map_err(|fault| Fault::new(format!("the name of the room {name:?} {fault}")))?;
-    Ok(Row::Room(RoomRow {
+/// `None`: nobody could say its name here.
+fn room(row: &PgRow) -> Result<Option<Row>, Fault> {
+    let Ok(name) = RoomName::new(row.try_get::<_, &str>(0)?) else {
+        return Ok(None);
+    };
+    Ok(Some(Row::Room(RoomRow {
         name,
         description: row.try_get(1)?,
         created_ms: row.try_get(2)?,
         last_position: row.try_get(3)?,
         last_seq: row.try_get(4)?,
-    }))
+    })))
 }
 
 fn pair(row: &PgRow) -> Result<Row, Fault> {

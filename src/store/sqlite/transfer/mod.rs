@@ -261,6 +261,11 @@ impl Source for End {
         let read = rows::page(&self.connection, kind, after, limit);
         ready(read.map_err(|error| self.refused("read", error)))
     }
+
+    fn left_out(&mut self) -> Answer<'_, Result<Vec<String>, Fault>> {
+        let read = rows::notes(&self.connection);
+        ready(read.map_err(|error| self.refused("read", error)))
+    }
 }
 
 impl Target for End {

@@ -39,6 +39,20 @@ pub(super) fn facts(connection: &Connection) -> Sql<Facts> {
     })
 }
 
+/// Words that are not copied as they are: see [`plain`].
+const NOT_PLAIN: &str = "
+    SELECT (SELECT count(*) FROM users WHERE instr(CAST(email AS BLOB), x'00') > 0 OR instr(CAST(role AS BLOB), x'00') > 0)
+        + (SELECT count(*) FROM rooms WHERE instr(CAST(description AS BLOB), x'00') > 0)";
+
+/// What is not copied as it is, in words.
+pub(super) fn notes(connection: &Connection) -> Sql<Vec<String>> {
+    let count: i64 = connection.query_row(NOT_PLAIN, [], |row| row.get(0))?;
+    let note = format!(
+        "{count} users and rooms have a NUL in an e-mail address, a role or a description, in whose place U+FFFD is put"
+    );
+    Ok(Vec::from_iter((count > 0).then_some(note)))
+}
+
 const USERS: &str = "
     SELECT id, username, email, created_at, account_name, password_hash, role FROM users WHERE id > ?1 ORDER BY id LIMIT ?2";
 const ROOMS: &str = "
@@ -94,7 +108,7 @@ fn user(row: &rusqlite::Row<'_>) -> Sql<Row> {
         Ok::<_, rusqlite::Error>(AccountRow {
             name,
             password_hash: row.get(5)?,
-            role: row.get(6)?,
+            role: row.get(6).map(plain)?,
         })
     });
     Ok(Row::User(UserRow {
