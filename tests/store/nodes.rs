@@ -77,6 +77,44 @@ async fn a_nonce_is_one_message_whichever_node_it_is_sent_to() {
     assert_eq!(first.all(Scope::Room(general())).await.len(), 50);
 }
 
+/// Makes the commits of user 1's messages take long, after these have got their places.
+const SLOW_COMMITS: &str = "
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.from_user = 1 THEN PERFORM pg_sleep(0.2); END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER dawdles AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION dawdle()";
+
+/// Whoever stores while another node's commit takes long comes after it, also in another conversation: no reader who goes on
+/// from a cursor passes it by.
+#[tokio::test]
+async fn a_commit_that_takes_long_is_passed_by_nobody() {
+    let Some(first) = Log::postgres().await else {
+        return;
+    };
+    let mut first = first.with_users().await;
+    sql(url_of(&first), SLOW_COMMITS);
+    let mut second = Log::postgres_at(url_of(&first).to_owned()).await;
+    let mut slow = Vec::new();
+    for n in 0..1_000 {
+        if n % 100 == 0 {
+            slow.push(first.hand_over(said(1, "slow")).await);
+        } else {
+            let quick = message(2, Place::Dm(user(3)), "quick", None);
+            second.put(quick).await.unwrap();
+        }
+    }
+    for receipt in slow {
+        soon("an ack", receipt).await.unwrap();
+    }
+    let mut all = ids(&first.all(Scope::Room(general())).await);
+    assert_eq!(all.len(), 10);
+    all.extend(ids(&first.all(Scope::Dm(user(2), user(3))).await));
+    all.sort_unstable();
+    assert_eq!(all.len(), 1_000);
+    assert_eq!(positions(&first.announced(1_000).await), all);
+    assert_eq!(positions(&second.announced(1_000).await), all);
+}
+
 /// A connection that draws numbers ahead has some from before the end of the log: they are passed by.
 #[tokio::test]
 async fn numbers_that_were_drawn_ahead_do_not_disturb_the_order() {

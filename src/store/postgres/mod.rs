@@ -79,8 +79,8 @@
 //! believed to be ours only if sender, place, moment, and nonce or text are.
 //!
 //! A standby that takes over without the last commits of the server it replaces may give their names to others; who fails
-//! over like that has lost acknowledged messages already. A node that finds the log to end before what it has told, or under
-//! another epoch than it serves, within [`LOOK_EVERY`] gives the log a new epoch, says so in the log and ends, as if its
+//! over like that has lost acknowledged messages already. A node that finds the log to end before what it has told, or its
+//! own commit to follow on something that lies before it, or another epoch than it serves, within [`LOOK_EVERY`] gives the log a new epoch, says so in the log and ends, as if its
 //! writer had died: started again, it serves what is there, and clients learn from the epoch to ask for histories. Until
 //! then it may acknowledge what lies before the end of what it told: stored, in histories, and not told live. A node that
 //! had not told more than what is left, and whose database is back behind that before it looks, cannot know of it.
