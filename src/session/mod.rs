@@ -311,7 +311,11 @@ impl Session {
             Ok(sent) if reference.is_some() => self.reply(reference, &Reply::Sent(sent)),
             Ok(_) => self.release(),
             Err(SendFailure::Refused(reject)) => self.refuse(reference, reject),
-            Err(SendFailure::Uncertain) => return Err(End::Close(CloseCode::Internal)),
+            Err(SendFailure::Uncertain) => {
+                // Answers come in the order of the requests: behind one that has none, nothing can be answered any more.
+                self.in_flight.clear();
+                return Err(End::Close(CloseCode::Internal));
+            }
         }
         Ok(())
     }

@@ -150,10 +150,12 @@ impl Pool {
         let manager = Manager::from_config((*database.config).clone(), database.tls.clone(), fast);
         // Everything that is read has an index, whatever the statistics of a table that was just filled say.
         let settings = format!("{}; SET enable_seqscan = off", database.settings);
+        let within = database.patience;
         let set = Hook::async_fn(move |client: &mut ClientWrapper, _| {
             let settings = settings.clone();
             Box::pin(async move {
-                let set = client.batch_execute(&settings).await;
+                let set = timeout(within, client.batch_execute(&settings)).await;
+                let set = set.map_err(|_| HookError::message("it did not answer in time"))?;
                 set.map_err(HookError::Backend)
             })
         });

@@ -26,6 +26,9 @@ pub(super) const SCHEMA: &str = include_str!("schema.sql");
 /// `chat` in ASCII: the key of the advisory lock.
 const LOCK_KEY: i64 = 0x6368_6174;
 
+/// Of many messages that were there before, somebody who waits hears how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// The oldest server, as `server_version_num` says it.
 pub(super) const OLDEST_SERVER: i32 = 150_000;
 
@@ -97,13 +100,20 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
     }
     let append = AppendSql::prepare(client, shape).await?;
     let sql = TakeInSql::prepare(client, shape).await?;
-    let mut rows = 0;
+    let (mut rows, mut told) = (0, Instant::now());
     loop {
         // By batches, each a transaction: what was done stays done if this is broken off.
         match take_in::take_in(&session, &append, &sql).await {
             Ok(0) => break,
             Ok(taken) => rows += taken,
             Err(fault) => return Err(fault.into()),
+        }
+        if told.elapsed() > TELL_EVERY {
+            tracing::info!(
+                rows,
+                "taking messages that were in the database into the log"
+            );
+            told = Instant::now();
         }
     }
     if rows > 0 {

@@ -179,14 +179,9 @@ impl Writer {
 
     async fn attempt(&mut self, batch: &[&NewMessage]) -> Result<(i64, append::Done), Fault> {
         let (begun, now, patience) = (Instant::now(), self.clock.now(), self.database.patience);
-        let late = |_| {
-            Fault::Undone(StoreError::Unavailable(
-                "the database did not answer in time",
-            ))
-        };
         let ready = self.ready().await?;
         let planned = timeout(patience, append::plan(&ready.session, &ready.append, batch));
-        let planned = match planned.await.map_err(late).and_then(|planned| planned) {
+        let planned = match planned.await.unwrap_or_else(|_| Err(late())) {
             Ok(planned) => planned,
             Err(fault) => return Err(self.undo(fault).await),
         };
@@ -232,32 +227,37 @@ impl Writer {
             .as_ref()
             .is_none_or(|ready| ready.session.client.is_closed())
         {
-            let unavailable = |why: OpenError| {
-                tracing::warn!(%why, "the database cannot be reached for writing");
-                Fault::Undone(StoreError::Unavailable(
-                    "there is no connection to the database",
-                ))
-            };
-            let session = self.database.connect().await.map_err(unavailable)?;
-            if !presence::join(&session.client).await? {
-                return Err(Fault::Undone(StoreError::Unavailable(presence::COPYING)));
-            }
-            // Whoever waits for the log for longer than this has time to say so.
-            let half = self.database.patience.as_millis() / 2;
-            let settings = format!("{PLANS}; SET lock_timeout = {half}");
-            session.client.batch_execute(&settings).await?;
-            let append = AppendSql::prepare(&session.client, self.shape).await?;
-            let take_in = TakeInSql::prepare(&session.client, self.shape).await?;
-            self.ready = Some(Ready {
-                session,
-                append,
-                take_in,
-            });
+            self.ready = None;
+            let prepared = timeout(2 * self.database.patience, self.prepare());
+            self.ready = Some(prepared.await.unwrap_or_else(|_| Err(late()))?);
         }
         let gone = Fault::Undone(StoreError::Unavailable(
             "there is no connection to the database",
         ));
         self.ready.as_ref().ok_or(gone)
+    }
+
+    /// A new connection, and everything that is said on it before the first batch.
+    async fn prepare(&self) -> Result<Ready, Fault> {
+        let unavailable = |why: OpenError| {
+            tracing::warn!(%why, "the database cannot be reached for writing");
+            Fault::Undone(StoreError::Unavailable(
+                "there is no connection to the database",
+            ))
+        };
+        let session = self.database.connect().await.map_err(unavailable)?;
+        if !presence::join(&session.client).await? {
+            return Err(Fault::Undone(StoreError::Unavailable(presence::COPYING)));
+        }
+        // Whoever waits for the log for longer than this has time to say so.
+        let half = self.database.patience.as_millis() / 2;
+        let settings = format!("{PLANS}; SET lock_timeout = {half}");
+        session.client.batch_execute(&settings).await?;
+        Ok(Ready {
+            append: AppendSql::prepare(&session.client, self.shape).await?,
+            take_in: TakeInSql::prepare(&session.client, self.shape).await?,
+            session,
+        })
     }
 
     /// Nothing is stored. The connection is kept if the transaction can be ended on it.
@@ -336,6 +336,13 @@ impl Writer {
         }
         true
     }
+}
+
+/// Nothing was sent that could be stored.
+fn late() -> Fault {
+    Fault::Undone(StoreError::Unavailable(
+        "the database did not answer in time",
+    ))
 }
 
 /// Every statement is a search in indexes, whatever the tables' sizes are while its plan is made: it is made once.
