@@ -12,7 +12,7 @@ use super::{
     announce::Announcer,
     append::{self, AppendSql, row_xid},
     connect::{Database, Session},
-    error::{Fault, OpenError, text, translate},
+    error::{Fault, text, translate},
     landing::{Landed, Reply},
     listen::Bell,
     outcome, presence,
@@ -41,6 +41,8 @@ pub(super) struct Writer {
     database: Database,
     /// `None` until something is to be stored, and after every failure of which the connection may be the reason.
     ready: Option<Ready>,
+    /// There was no connection at the last attempt, and the log has said so.
+    is_away: bool,
     line: mpsc::Receiver<Job>,
     told: Told,
     batch_max: usize,
@@ -75,6 +77,7 @@ impl Writer {
         Self {
             database,
             ready: None,
+            is_away: false,
             line,
             told,
             batch_max: options.batch_max,
@@ -229,7 +232,13 @@ impl Writer {
         {
             self.ready = None;
             let prepared = timeout(2 * self.database.patience, self.prepare());
-            self.ready = Some(prepared.await.unwrap_or_else(|_| Err(late()))?);
+            let silent = |_| Err(self.away("it did not answer in time"));
+            let prepared = prepared.await.unwrap_or_else(silent);
+            if self.is_away && prepared.is_ok() {
+                tracing::info!("the database can be written to again");
+            }
+            self.is_away = prepared.is_err();
+            self.ready = Some(prepared?);
         }
         let gone = Fault::Undone(StoreError::Unavailable(
             "there is no connection to the database",
@@ -237,17 +246,22 @@ impl Writer {
         self.ready.as_ref().ok_or(gone)
     }
 
+    /// Said once, however many batches find it so.
+    fn away(&self, why: impl std::fmt::Display) -> Fault {
+        if !self.is_away {
+            tracing::warn!(%why, "the database cannot be written to");
+        }
+        Fault::Undone(StoreError::Unavailable(
+            "there is no connection to the database",
+        ))
+    }
+
     /// A new connection, and everything that is said on it before the first batch.
     async fn prepare(&self) -> Result<Ready, Fault> {
-        let unavailable = |why: OpenError| {
-            tracing::warn!(%why, "the database cannot be reached for writing");
-            Fault::Undone(StoreError::Unavailable(
-                "there is no connection to the database",
-            ))
-        };
-        let session = self.database.connect().await.map_err(unavailable)?;
+        let session = self.database.connect().await;
+        let session = session.map_err(|why| self.away(why))?;
         if !presence::join(&session.client).await? {
-            return Err(Fault::Undone(StoreError::Unavailable(presence::COPYING)));
+            return Err(self.away(presence::COPYING));
         }
         // Whoever waits for the log for longer than this has time to say so.
         let half = self.database.patience.as_millis() / 2;
