@@ -37,7 +37,10 @@
 //! committed. Nothing above [`store`] knows which it is. With PostgreSQL the feed also brings what other nodes and other
 //! programs stored, in the one order of the log; a node adds readers, and no order of its own.
 //!
-//! @@BOUNDS@@
+//! Measured in one run of `examples/load nodes` on two cores that servers, database and clients share (48 senders, 16 messages
+//! each under way; README): one server over a file stored 59,214 messages/s in 234 commits/s; one, two and three nodes over
+//! PostgreSQL 18,237, 20,423 and 14,779 in 71, 106 and 115; a node of three delivered 235,409 messages/s to its readers, all
+//! three 706,226; at 300 messages/s a message took 3.2 ms (median) and 12.1 ms (p99) from one of three nodes to another.
 //!
 //! **What bounds a cluster** is that one order. Every commit waits for the one before it, over all nodes, and for the disk:
 //! commits a second are bounded by the disk's syncs, messages a second by how many share a commit. So more nodes carry more
