@@ -78,11 +78,12 @@ async fn a_nonce_is_one_message_whichever_node_it_is_sent_to() {
 }
 
 /// Makes the commits of user 1's messages take long, after these have got their places.
-const SLOW_COMMITS: &str = "
-    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF NEW.from_user = 1 THEN PERFORM pg_sleep(0.2); END IF; RETURN NULL; END $$;
-    CREATE CONSTRAINT TRIGGER dawdles AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION dawdle()";
+const SLOW_COMMITS: &str = concat!(
+    "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ",
+    "IF NEW.from_user = 1 THEN PERFORM pg_sleep(0.2); END IF; RETURN NULL; END $$; ",
+    "CREATE CONSTRAINT TRIGGER dawdles AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED ",
+    "FOR EACH ROW EXECUTE FUNCTION dawdle()"
+);
 
 /// Whoever stores while another node's commit takes long comes after it, also in another conversation: no reader who goes on
 /// from a cursor passes it by.
