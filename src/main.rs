@@ -107,21 +107,16 @@ fn turn_away(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// What stands between `://` and the last `@` before a quote or a space may be a password.
+/// What stands between the first `://` of a line and its last `@` may be a password.
 fn without_credentials(said: &str) -> String {
-    let mut parts = said.split("://");
-    let mut shown = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        shown.push_str("://");
-        let end = part.find([' ', '\'', '\n']).unwrap_or(part.len());
-        let (url, rest) = part.split_at(end);
-        match url.rsplit_once('@') {
-            Some((_, host)) => shown.extend(["…@", host]),
-            None => shown.push_str(url),
+    let shown = said.split_inclusive('\n').map(|line| {
+        let url = line.split_once("://");
+        match url.and_then(|(before, url)| Some((before, url.rsplit_once('@')?.1))) {
+            Some((before, host)) => format!("{before}://…@{host}"),
+            None => line.to_owned(),
         }
-        shown.push_str(rest);
-    }
-    shown
+    });
+    shown.collect()
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

@@ -1,6 +1,10 @@
 //! What is not copied, and what is said about it.
 
-use super::{common::postgres::Foreigner, ends::rows, *};
+use super::{
+    common::postgres::{Foreigner, Postgres},
+    ends::rows,
+    *,
+};
 
 #[tokio::test]
 async fn a_side_that_somebody_serves_is_refused_and_named() {
@@ -63,6 +67,24 @@ async fn a_side_whose_server_has_just_lost_its_connections_is_served_all_the_sam
     )
     .await;
     guest.send_room("general", "goes on").await;
+}
+
+/// A crash of the database takes what nodes hold in it, and they come back to what it recovers.
+#[test]
+fn a_side_that_has_crashed_under_its_server_is_served_all_the_same() {
+    let Some(mut postgres) = Postgres::start() else {
+        return;
+    };
+    let url = postgres.url_of_a_new_database();
+    let folder = folder();
+    let node = serve(folder.path(), &url);
+    while sql(&url, "SELECT 1 FROM chat_nodes").is_empty() {}
+    postgres.kill();
+    postgres.rise();
+    let said = refused(folder.path(), &url, "out.db");
+    assert!(said.contains("FROM: the database is in use by"), "{said}");
+    node.kill();
+    copied(folder.path(), &url, "out.db");
 }
 
 #[tokio::test]

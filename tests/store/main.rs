@@ -107,9 +107,14 @@ impl Log {
     /// One more node on this database.
     #[cfg(feature = "postgres")]
     async fn postgres_at(url: String) -> Self {
+        Self::postgres_with(url, &options()).await
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn postgres_with(url: String, options: &Options) -> Self {
         use chat_server::store::postgres::{PgStore, Url};
         let at = Url::parse(&url).unwrap();
-        let opened = PgStore::open(&at, &options(), Counters::default()).await;
+        let opened = PgStore::open(&at, options, Counters::default()).await;
         let (store, feed, writer) = opened.unwrap();
         Self {
             store: Arc::new(store),

@@ -509,6 +509,35 @@ async fn a_node_that_is_cut_off_refuses_and_heals() {
     assert_eq!(log.put(said(1, "after")).await.unwrap().seq, 3);
 }
 
+/// However many stand in line before a database that is silent, they wait for it together, and not one batch after the other.
+#[tokio::test]
+async fn a_long_line_before_a_silent_database_is_turned_away_together() {
+    let Some((proxy, _, log)) = behind_a_proxy().await else {
+        return;
+    };
+    let impatient = Options {
+        patience: Duration::from_secs(1),
+        batch_max: 4,
+        ..options()
+    };
+    let log = Log::postgres_with(url_of(&log).to_owned(), &impatient).await;
+    log.put(said(1, "before")).await.unwrap();
+    proxy.hold();
+    let mut receipts = Vec::new();
+    for n in 0..400 {
+        receipts.push(log.hand_over(said(1, &n.to_string())).await);
+    }
+    let answers = futures_util::future::join_all(receipts);
+    for refused in soon("an answer for everybody", answers).await {
+        assert!(
+            matches!(refused, Err(AppendError::Store(StoreError::Unavailable(_)))),
+            "{refused:?}"
+        );
+    }
+    proxy.mend();
+    assert_eq!(log.put(said(1, "after")).await.unwrap().seq, 2);
+}
+
 /// Of nodes that start at once on an empty database one makes the log, and all serve it.
 #[tokio::test]
 async fn nodes_that_start_at_once_serve_one_log() {

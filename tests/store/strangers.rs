@@ -86,6 +86,89 @@ async fn what_a_trigger_throws_away_is_refused_alone() {
     assert_eq!(positions(&log.announced(9).await), ids(&all));
 }
 
+/// One bad message among very many costs the others a few commits, and not one for each.
+#[tokio::test]
+async fn a_bad_message_in_a_full_batch_costs_a_few_commits() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let log = log.with_users().await;
+    let url = url_of(&log);
+    let body = "IF NEW.content = 'spam' THEN RETURN NULL; END IF; RETURN NEW;";
+    trigger(&url, "INSERT", body);
+    let mut foreigner = Foreigner::new(&url);
+    foreigner.does("BEGIN; SELECT position FROM chat_log FOR UPDATE");
+    // All that comes while the first one waits is one batch.
+    let mut receipts = vec![log.hand_over(said(1, "ham")).await];
+    for n in 0..250 {
+        let what = if n == 100 { "spam" } else { "ham" };
+        receipts.push(log.hand_over(said(1, what)).await);
+    }
+    foreigner.does("COMMIT");
+    let answers = soon("the answers", futures_util::future::join_all(receipts)).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 250);
+    let commits = "SELECT count(DISTINCT xmin::text) < 30 FROM messages";
+    assert_eq!(sql(&url, commits), ["t"]);
+}
+
+/// What a trigger turns into no message at all keeps neither the others' messages nor the next own ones from being told.
+#[tokio::test]
+async fn what_a_trigger_makes_blank_hides_nothing() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let mut log = log.with_users().await;
+    let url = url_of(&log);
+    let body = "IF NEW.content = 'vanishes' THEN NEW.content := ' '; END IF; RETURN NEW;";
+    trigger(&url, "INSERT", body);
+    let other = Log::postgres_at(url).await;
+    let vanished = log.put(said(1, "vanishes")).await;
+    assert!(
+        matches!(vanished, Err(AppendError::Store(StoreError::Internal(_)))),
+        "{vanished:?}"
+    );
+    other.put(said(2, "theirs")).await.unwrap();
+    log.put(said(1, "own")).await.unwrap();
+    assert_eq!(told(&mut log, 2).await, ["theirs", "own"]);
+}
+
+/// A program that changes every message at once takes its name off the rows: they are told all the same, once, in order, and
+/// nobody takes the log for another.
+#[tokio::test]
+async fn messages_that_are_changed_at_once_are_told_once() {
+    let Some(log) = Log::postgres().await else {
+        return;
+    };
+    let mut log = log.with_users().await;
+    let url = url_of(&log);
+    // Behind `EXCEPTION` a row bears the name of a part of the transaction.
+    sql(
+        &url,
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         BEGIN UPDATE messages SET content = content || '!' WHERE id = NEW.id; EXCEPTION WHEN division_by_zero THEN NULL; END;
+         RETURN NULL; END $$;
+         CREATE TRIGGER touches AFTER INSERT ON messages FOR EACH ROW EXECUTE FUNCTION touch()",
+    );
+    let mut other = Log::postgres_at(url.clone()).await;
+    let epoch = log.store.epoch().to_owned();
+    let mut receipts = Vec::new();
+    for n in 0..300 {
+        let by = if n % 2 == 0 { &log } else { &other };
+        receipts.push(by.hand_over(said(1, &n.to_string())).await);
+        if n % 3 == 0 {
+            soon("an ack", receipts.pop().unwrap()).await.unwrap();
+        }
+    }
+    for receipt in receipts {
+        soon("an ack", receipt).await.unwrap();
+    }
+    let all = ids(&log.all(Scope::Room(general())).await);
+    assert_eq!(all.len(), 300);
+    assert_eq!(positions(&log.announced(300).await), all);
+    assert_eq!(positions(&other.announced(300).await), all);
+    assert_eq!(sql(&url, "SELECT epoch FROM chat_log"), [epoch]);
+}
+
 fn positions(told: &[Committed]) -> Vec<i64> {
     told.iter().map(|told| told.message.id.get()).collect()
 }

@@ -58,6 +58,15 @@ struct Own {
     origins: BTreeMap<i64, Origin>,
 }
 
+/// What the cursor has come to.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    /// Everything that is asked for is fed.
+    End,
+    /// The next one is about to be fed from memory.
+    Own,
+}
+
 impl Announcer {
     pub(super) fn new(pool: Pool, feed: FeedSender, announced: i64) -> Self {
         Self {
@@ -90,9 +99,13 @@ impl Announcer {
         messages: Vec<(Message, Option<Origin>)>,
     ) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        state.went_back |= before < state.announced;
+        // Unless they were told as another program's, which has changed them at once.
+        let is_new = messages
+            .first()
+            .is_some_and(|(message, _)| message.id.get() > state.announced);
+        state.went_back |= is_new && before < state.announced;
         let read = self.catch_up_in(&mut state, before).await;
-        if read.is_ok() && state.announced < before {
+        if matches!(read, Ok(Until::End)) && state.announced < before {
             // What lay there was deleted.
             state.announced = before;
         }
@@ -105,28 +118,29 @@ impl Announcer {
             self.own().origins.extend(origins);
         }
         self.ended(xid);
-        read
+        read.map(drop)
     }
 
     /// Feeds everything that lies after the cursor, up to what the writer will feed.
     pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        self.catch_up_in(&mut state, i64::MAX).await
+        self.catch_up_in(&mut state, i64::MAX).await.map(drop)
     }
 
-    async fn catch_up_in(&self, state: &mut State, until: i64) -> Result<(), StoreError> {
+    async fn catch_up_in(&self, state: &mut State, until: i64) -> Result<Until, StoreError> {
         while state.announced < until {
             let params: super::connect::Params<'_> = &[&state.announced, &until, &BATCH];
             let found = self.pool.read(LOG, params).await?;
             let mut messages = Vec::with_capacity(found.len());
-            let (mut last, mut is_all) = (state.announced, found.len() < BATCH as usize);
+            let is_all = found.len() < BATCH as usize;
+            let (mut last, mut ends) = (state.announced, is_all.then_some(Until::End));
             for row in &found {
                 if self
                     .own()
                     .under_way
                     .contains(&rows::get(row, AFTER_MESSAGE)?)
                 {
-                    is_all = true;
+                    ends = Some(Until::Own);
                     break;
                 }
                 last = rows::get(row, 0)?;
@@ -135,11 +149,11 @@ impl Announcer {
             self.tell(state, messages).await;
             // What was left out is not read again.
             state.announced = last;
-            if is_all {
-                return Ok(());
+            if let Some(end) = ends {
+                return Ok(end);
             }
         }
-        Ok(())
+        Ok(Until::End)
     }
 
     /// Feeds these, each from the connection that is said here or was remembered.

@@ -29,6 +29,11 @@ pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 const DURABLE: &str = "
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
+/// A session whose client is gone may hold the log's lock, and no time-out of a statement runs while the server waits for the
+/// rest of what it was sent: it looks whether the client is there, as the client does.
+const GONE: &str = "
+    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 15000";
+
 /// Where the database is.
 #[derive(Clone)]
 pub(super) struct Database {
@@ -69,7 +74,7 @@ impl Database {
         // Said after the login: a pooler lets no such thing pass before it.
         let settings = format!(
             "SET statement_timeout = {0}; SET lock_timeout = {0}; SET idle_in_transaction_session_timeout = 2000;
-              SET client_min_messages = warning; SET jit = off; SET default_transaction_isolation = 'read committed'; {DURABLE}",
+              SET client_min_messages = warning; SET jit = off; SET default_transaction_isolation = 'read committed'; {GONE}; {DURABLE}",
             patience.as_millis(),
         );
         let within = config.get_connect_timeout().copied().unwrap_or(patience);

@@ -39,7 +39,10 @@ pub(super) async fn run(announcer: Arc<Announcer>, mut commits: mpsc::Receiver<L
         let messages: Vec<_> = stored
             .map(|(at, message)| (message.clone(), landed.batch[at].origin))
             .collect();
-        if !messages.is_empty() {
+        if messages.is_empty() {
+            // Nothing is to be told, or what another program's trigger has made of it is no message.
+            announcer.ended(landed.xid);
+        } else {
             let fed = announcer.committed(landed.xid, landed.done.before, messages);
             if let Err(error) = fed.await {
                 // Stored is stored: the listener goes on from the cursor as soon as it can.

@@ -34,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Between two attempts to connect.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// Rung by this node's writer for the others, and by the others for this node.
+/// Rung by this node's writer for the others and for itself, and by the others for this node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bell {
     ours: Arc<Notify>,
@@ -45,6 +45,11 @@ impl Bell {
     /// Something is stored: the other nodes shall look.
     pub(super) fn ring(&self) {
         self.ours.notify_one();
+    }
+
+    /// Something is stored that this node has to read like the others.
+    pub(super) fn look(&self) {
+        self.theirs.notify_one();
     }
 }
 

@@ -1,9 +1,10 @@
 //! Which of other programs' rows are passed by, since they cannot be changed, and how many of the others are taken at once.
 //!
-//! Kept as long as its connection. A row is tried again after [`AGAIN_AFTER`]; it is named in the log once.
+//! Kept beyond the connection, as long as the node runs. A row is tried again after [`AGAIN_AFTER`]; it is named in the log once.
 
 use std::{
     collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -46,6 +47,11 @@ impl Default for Passed {
 }
 
 impl Passed {
+    pub(super) fn of(passed: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        // Nothing that is done under this lock can panic half-way.
+        passed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn is_time_for_rooms(&self) -> bool {
         Instant::now() >= self.rooms_at
     }
@@ -83,6 +89,11 @@ impl Passed {
     /// One of so many rows cannot be changed.
     pub(super) fn shrink(&mut self, rows: usize) {
         self.limit = i64::try_from(rows / 8).unwrap_or(ROWS).max(1);
+    }
+
+    /// They were not taken in within the time that is there for it.
+    pub(super) fn slow(&mut self) {
+        self.limit = (self.limit / 8).max(1);
     }
 
     /// This row, which was alone, cannot be changed; whether that is new.

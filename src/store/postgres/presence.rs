@@ -29,10 +29,12 @@ pub(super) async fn claim(client: &Client) -> Result<bool, OpenError> {
     Ok(is_alone && nobody_returns(client).await?)
 }
 
-/// When a node last said that it is there, and the time, in seconds. A node takes its row back when it stops.
+/// When a node last said that it is there, and the time, in seconds. A node takes its row back when it stops. While the
+/// database was away nobody could say anything.
 const LAST_SEEN: &str = "
     SELECT extract(epoch FROM max(seen))::float8, extract(epoch FROM clock_timestamp())::float8
-    FROM chat_nodes WHERE seen > clock_timestamp() - interval '1 minute'";
+    FROM chat_nodes WHERE seen > clock_timestamp() - interval '1 minute'
+        OR pg_postmaster_start_time() > clock_timestamp() - interval '1 minute'";
 
 /// A node that lives says so every two seconds, with or without the lock. One that was silent for this long, in seconds, and
 /// said nothing while it was listened for, was killed.

@@ -4,7 +4,10 @@
 //! who uses the table, and everybody after that waits for it: so it is tried only where the column is missing, and given up
 //! after a short while.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
@@ -99,7 +102,7 @@ pub(super) async fn open(database: &Database, options: &Options) -> Result<Opene
         warn_of_accounts(client).await?;
     }
     let append = AppendSql::prepare(client, shape).await?;
-    let sql = TakeInSql::prepare(client, shape).await?;
+    let sql = TakeInSql::prepare(client, shape, &Arc::default()).await?;
     let (mut rows, mut told) = (0, Instant::now());
     loop {
         // By batches, each a transaction: what was done stays done if this is broken off.

@@ -112,9 +112,9 @@ CREATE TABLE chat_parked (
 );
 CREATE INDEX chat_parked_due ON chat_parked (follower, message) WHERE due_again;
 
--- The servers over this log, and who is connected to each: room and member stand at the same place of both lists. Empty
--- after a crash, and written again soon.
-CREATE UNLOGGED TABLE chat_nodes (
+-- The servers over this log, and who is connected to each: room and member stand at the same place of both lists. It outlives
+-- a crash of the database: then it says which of them are about to come back.
+CREATE TABLE chat_nodes (
     node    BIGINT      PRIMARY KEY,
     seen    TIMESTAMPTZ NOT NULL,
     users   BIGINT[]    NOT NULL,

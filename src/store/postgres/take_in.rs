@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -17,11 +17,11 @@ use super::{
     append::AppendSql,
     connect::Session,
     error::{Fault, of_commit, text},
-    heads::{DRAW, HeadSql, Heads, Talk},
+    foreign::{CLOSED, Foreign},
+    heads::{DRAW, HeadSql, Heads},
     passed::Passed,
     schema::Shape,
 };
-use crate::protocol::{Content, RoomName, UserId};
 
 /// A batch that takes longer is followed by a smaller one: others wait for the log meanwhile.
 const LONG: Duration = Duration::from_millis(200);
@@ -39,12 +39,18 @@ pub(super) struct TakeInSql {
     taken: Statement,
     draw: Statement,
     heads: HeadSql,
-    passed: Mutex<Passed>,
+    passed: Arc<Mutex<Passed>>,
 }
 
 impl TakeInSql {
     /// After [`AppendSql::prepare`] on the same connection.
-    pub(super) async fn prepare(client: &Client, shape: Shape) -> Result<Self, Error> {
+    ///
+    /// `passed` outlives the connection.
+    pub(super) async fn prepare(
+        client: &Client,
+        shape: Shape,
+        passed: &Arc<Mutex<Passed>>,
+    ) -> Result<Self, Error> {
         let open = match shape.has_private_rooms {
             true => "AND r.is_private IS NOT TRUE",
             false => "",
@@ -74,13 +80,12 @@ impl TakeInSql {
             taken: client.prepare(TAKEN).await?,
             draw: client.prepare(DRAW).await?,
             heads: HeadSql::prepare(client).await?,
-            passed: Mutex::default(),
+            passed: passed.clone(),
         })
     }
 
     fn passed(&self) -> MutexGuard<'_, Passed> {
-        // Nothing that is done under this lock can panic half-way.
-        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+        Passed::of(&self.passed)
     }
 }
 
@@ -346,52 +351,4 @@ async fn positions(
         positions.extend(drawn.try_get::<_, Vec<i64>>(0)?);
     }
     Ok(positions)
-}
-
-const CLOSED: &str = "its room is private, or not in rooms";
-
-/// A row that has no position.
-struct Foreign {
-    id: i64,
-    ms: i64,
-    /// Where it belongs; `None` when it is no message.
-    talk: Option<Talk>,
-    fault: &'static str,
-}
-
-impl Foreign {
-    fn of(row: &Row) -> Result<Self, Error> {
-        let judged = Self::judge(row)?;
-        Ok(Self {
-            id: row.try_get(0)?,
-            ms: row.try_get::<_, Option<i64>>(5)?.unwrap_or_default(),
-            fault: judged.as_ref().err().copied().unwrap_or_default(),
-            talk: judged.ok(),
-        })
-    }
-
-    fn judge(row: &Row) -> Result<Result<Talk, &'static str>, Error> {
-        let (from, to): (Option<i64>, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
-        let (room, content): (Option<&str>, Option<&str>) = (row.try_get(3)?, row.try_get(4)?);
-        let (sender, recipient, open): (bool, bool, bool) =
-            (row.try_get(6)?, row.try_get(7)?, row.try_get(8)?);
-        let from = match from.filter(|&from| sender && UserId::new(from).is_some()) {
-            Some(from) => from,
-            None => return Ok(Err("its sender is not in users")),
-        };
-        if content.is_none_or(|text| Content::new(text).is_err()) {
-            return Ok(Err("nothing is said in it"));
-        }
-        Ok(match (room, to) {
-            (Some(room), None) if RoomName::new(room).is_err() => {
-                Err("its room has no possible name")
-            }
-            (Some(room), None) if open => Ok(Talk::Room(room.to_owned())),
-            (Some(_), None) => Err(CLOSED),
-            (None, Some(to)) if recipient && UserId::new(to).is_some() => Ok(Talk::pair(from, to)),
-            (None, Some(_)) => Err("its recipient is not in users"),
-            (None, None) => Err("it has neither a room nor a recipient"),
-            (Some(_), Some(_)) => Err("it has both a room and a recipient"),
-        })
-    }
 }

@@ -4,20 +4,26 @@
 //! senders share one. Who hears of a commit, and when, is in `landing.rs`; what the statements say in `append.rs` and
 //! `take_in.rs`; this file decides when they run and what a failure means.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     announce::Announcer,
-    append::{self, AppendSql, row_xid},
-    connect::{Database, Session},
+    append::{self, row_xid},
+    connect::Database,
     error::{Fault, text, translate},
     landing::{Landed, Reply},
     listen::Bell,
-    outcome, presence,
+    outcome,
+    passed::Passed,
+    presence,
+    ready::Ready,
     schema::Shape,
-    take_in::{self, TakeInSql},
+    take_in,
 };
 use crate::{
     clock::Clock,
@@ -43,6 +49,7 @@ pub(super) struct Writer {
     ready: Option<Ready>,
     /// There was no connection at the last attempt, and the log has said so.
     is_away: bool,
+    passed: Arc<Mutex<Passed>>,
     line: mpsc::Receiver<Job>,
     told: Told,
     batch_max: usize,
@@ -58,13 +65,6 @@ pub(super) struct Told {
     pub(super) bell: Bell,
 }
 
-/// A connection and its statements.
-struct Ready {
-    session: Session,
-    append: AppendSql,
-    take_in: TakeInSql,
-}
-
 impl Writer {
     pub(super) fn new(
         database: Database,
@@ -78,6 +78,7 @@ impl Writer {
             database,
             ready: None,
             is_away: false,
+            passed: Arc::default(),
             line,
             told,
             batch_max: options.batch_max,
@@ -109,35 +110,59 @@ impl Writer {
                     Job::Stop => stop = true,
                 }
             }
+            let mut is_away = false;
             if !batch.is_empty() {
                 self.commit(batch, replies).await;
+                is_away = self.is_away;
             }
-            if foreign && !stop {
+            if foreign && !stop && !is_away {
                 foreign = self.take_in().await;
+                is_away = self.is_away;
             }
+            stop |= is_away && self.turn_away();
             if stop {
                 return;
             }
         }
     }
 
-    /// One transaction for the whole batch; when that fails for certain, one for each, so that a bad one sinks alone.
+    /// Whoever stands in line behind a batch that found no database would wait as long again and be told the same. Whether
+    /// the line has come to its end.
+    fn turn_away(&mut self) -> bool {
+        // Not those who come while this is done, or it might not end.
+        for _ in 0..self.line.len() {
+            match self.line.try_recv() {
+                Ok(Job::Append { reply, .. }) => fail(vec![reply], no_connection()),
+                // The next look asks again.
+                Ok(Job::TakeIn) | Err(_) => {}
+                Ok(Job::Stop) => return true,
+            }
+        }
+        false
+    }
+
+    /// One transaction for the whole batch; when that fails for certain, one for each half, and so on: a bad one sinks alone,
+    /// and costs the others a few commits.
     async fn commit(&mut self, batch: Vec<NewMessage>, replies: Vec<Reply>) {
-        let all: Vec<&NewMessage> = batch.iter().collect();
-        match self.transact(&all).await {
-            Ok((xid, done)) => self.land(xid, batch, replies, done).await,
-            // Not available is no row's fault: one by one they would only wait once each.
-            Err(Fault::Undone(error))
-                if batch.len() > 1 && !matches!(error, StoreError::Unavailable(_)) =>
-            {
-                for (message, reply) in batch.into_iter().zip(replies) {
-                    match self.transact(&[&message]).await {
-                        Ok((xid, done)) => self.land(xid, vec![message], vec![reply], done).await,
-                        Err(fault) => fail(vec![reply], fault),
+        let mut parts = vec![(batch, replies)];
+        while let Some((mut batch, mut replies)) = parts.pop() {
+            let all: Vec<&NewMessage> = batch.iter().collect();
+            match self.transact(&all).await {
+                Ok((xid, done)) => self.land(xid, batch, replies, done).await,
+                // No row's fault: in parts they would only wait once each.
+                Err(fault @ Fault::Undone(StoreError::Unavailable(_))) => {
+                    fail(replies, fault);
+                    for (_, replies) in parts.drain(..).rev() {
+                        fail(replies, late());
                     }
                 }
+                Err(Fault::Undone(_)) if batch.len() > 1 => {
+                    let half = batch.len() / 2;
+                    parts.push((batch.split_off(half), replies.split_off(half)));
+                    parts.push((batch, replies));
+                }
+                Err(fault) => fail(replies, fault),
             }
-            Err(fault) => fail(replies, fault),
         }
     }
 
@@ -181,14 +206,14 @@ impl Writer {
     }
 
     async fn attempt(&mut self, batch: &[&NewMessage]) -> Result<(i64, append::Done), Fault> {
-        let (begun, now, patience) = (Instant::now(), self.clock.now(), self.database.patience);
+        let (begun, patience) = (Instant::now(), self.database.patience);
         let ready = self.ready().await?;
         let planned = timeout(patience, append::plan(&ready.session, &ready.append, batch));
         let planned = match planned.await.unwrap_or_else(|_| Err(late())) {
             Ok(planned) => planned,
             Err(fault) => return Err(self.undo(fault).await),
         };
-        let xid = row_xid(&planned.xid);
+        let (xid, now) = (row_xid(&planned.xid), self.clock.now());
         if planned.stores() {
             self.told.announcer.begins(xid);
         }
@@ -240,10 +265,7 @@ impl Writer {
             self.is_away = prepared.is_err();
             self.ready = Some(prepared?);
         }
-        let gone = Fault::Undone(StoreError::Unavailable(
-            "there is no connection to the database",
-        ));
-        self.ready.as_ref().ok_or(gone)
+        self.ready.as_ref().ok_or_else(no_connection)
     }
 
     /// Said once, however many batches find it so.
@@ -251,27 +273,17 @@ impl Writer {
         if !self.is_away {
             tracing::warn!(%why, "the database cannot be written to");
         }
-        Fault::Undone(StoreError::Unavailable(
-            "there is no connection to the database",
-        ))
+        no_connection()
     }
 
     /// A new connection, and everything that is said on it before the first batch.
     async fn prepare(&self) -> Result<Ready, Fault> {
         let session = self.database.connect().await;
         let session = session.map_err(|why| self.away(why))?;
-        if !presence::join(&session.client).await? {
-            return Err(self.away(presence::COPYING));
-        }
-        // Whoever waits for the log for longer than this has time to say so.
-        let half = self.database.patience.as_millis() / 2;
-        let settings = format!("{PLANS}; SET lock_timeout = {half}");
-        session.client.batch_execute(&settings).await?;
-        Ok(Ready {
-            append: AppendSql::prepare(&session.client, self.shape).await?,
-            take_in: TakeInSql::prepare(&session.client, self.shape).await?,
-            session,
-        })
+        let patience = self.database.patience;
+        let ready = Ready::on(session, self.shape, patience, &self.passed).await;
+        let ready = ready.map_err(|error| self.away(text(&error)))?;
+        ready.ok_or_else(|| self.away(presence::COPYING))
     }
 
     /// Nothing is stored. The connection is kept if the transaction can be ended on it.
@@ -300,9 +312,11 @@ impl Writer {
         if !planned.stores() {
             return Ok(append::Numbers::default());
         }
-        // Nothing of it is fed, so it lies after this.
-        let after = self.told.announcer.announced().await;
-        let ended = outcome::ended_as(&self.database, planned, batch, now, after);
+        let ended = async {
+            // Nothing of it is fed, so it lies after this.
+            let after = self.told.announcer.announced().await;
+            outcome::ended_as(&self.database, planned, batch, now, after).await
+        };
         let ended = timeout(self.database.patience, ended).await;
         match ended.ok().flatten() {
             Some(Some(numbers)) => {
@@ -339,17 +353,21 @@ impl Writer {
             Err(fault) => {
                 // What was taken in after all is found by the cursor, and what was not by the next look.
                 tracing::warn!(?fault, "other programs' messages could not be taken in");
+                Passed::of(&self.passed).slow();
                 self.ready = None;
                 return false;
             }
         }
         self.told.bell.ring();
-        if let Err(error) = self.told.announcer.catch_up().await {
-            tracing::warn!(%error, "what was taken in could not be read yet: its readers wait");
-            return false;
-        }
+        self.told.bell.look();
         true
     }
+}
+
+fn no_connection() -> Fault {
+    Fault::Undone(StoreError::Unavailable(
+        "there is no connection to the database",
+    ))
 }
 
 /// Nothing was sent that could be stored.
@@ -358,9 +376,6 @@ fn late() -> Fault {
         "the database did not answer in time",
     ))
 }
-
-/// Every statement is a search in indexes, whatever the tables' sizes are while its plan is made: it is made once.
-const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
 
 /// At a transaction that another node's made impossible.
 const ATTEMPTS: usize = 4;

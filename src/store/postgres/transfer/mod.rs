@@ -13,7 +13,7 @@ mod reads;
 mod tables;
 mod writes;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio_postgres::error::SqlState;
 
@@ -81,7 +81,7 @@ pub(in crate::store) async fn open_source(url: &Url) -> Result<Box<dyn Source>, 
     let shape = Shape::of(client).await?;
     let (append, sql) = (
         AppendSql::prepare(client, shape).await?,
-        TakeInSql::prepare(client, shape).await?,
+        TakeInSql::prepare(client, shape, &Arc::default()).await?,
     );
     loop {
         match take_in::take_in(&session, &append, &sql).await {

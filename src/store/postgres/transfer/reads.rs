@@ -4,7 +4,7 @@ use tokio_postgres::{Client, Error, Row as PgRow, Statement, types::ToSql};
 
 use super::super::{
     followers,
-    rows::{self, columns},
+    rows::{self, columns, is_message},
     schema::{self, Shape},
 };
 use crate::{
@@ -57,9 +57,10 @@ fn text_of(table: &[String], column: &str) -> String {
 /// What makes a message a part of the log.
 fn is_read(open: &str) -> String {
     format!(
-        "m.chat_position > 0
+        "m.chat_position > 0 AND {}
          AND (m.room IS NULL OR EXISTS (SELECT 1 FROM rooms r WHERE r.name = m.room {open}))
-         AND (m.to_user IS NULL OR EXISTS (SELECT 1 FROM users t WHERE t.id = m.to_user))"
+         AND (m.to_user IS NULL OR EXISTS (SELECT 1 FROM users t WHERE t.id = m.to_user))",
+        is_message!()
     )
 }
 
